@@ -1,0 +1,250 @@
+"""A web server from the socket up: one page, one picture, one loop.
+
+    python server.py            then open http://127.0.0.1:8000/ in a browser
+    curl -i 127.0.0.1:8000      in another terminal: the same, as the bytes that come back
+
+The way of a request: main accepts a client; converse reads its head, sends what answer
+decides on and closes. Patience bounds every wait. Comments name sections of RFC 9110 and 9112.
+"""
+
+import argparse
+import functools
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Optional, TextIO, Tuple
+
+START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
+HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
+SEND_BUFFER = 64 * 1024  # bytes; the picture fits, and a large one shows early that it is read
+PATIENCE = 10.0  # seconds for a head while nobody else waits: a person can type it
+GRACE = 0.1  # seconds for a client that keeps somebody else waiting
+
+
+def response(status: str, content_type: str, content: bytes, *more: str) -> bytes:
+    """Return a whole response as bytes, ready to send but for its Date (9112 2.1)."""
+    fields = [f"Content-Type: {content_type}", f"Content-Length: {len(content)}", *more]
+    head = [f"HTTP/1.1 {status}", *fields, "Connection: close\r\n\r\n"]
+    return "\r\n".join(head).encode() + content
+
+
+beside = pathlib.Path(__file__).with_name
+try:
+    text_content = response("200 OK", "text/html; charset=utf-8", beside("index.html").read_bytes())
+    pic_content = response("200 OK", "image/jpeg", beside("test.jpg").read_bytes())
+except OSError as error:
+    sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs beside server.py.")
+CONTENTS = {b"/": text_content, b"/index.html": text_content, b"/test.jpg": pic_content}
+ERRORS = {
+    int(status[:3]): response(status, "text/plain", f"{status}: {why}.\n".encode(), *more)
+    for status, why, *more in (
+        ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
+        ("404 Not Found", "there are only / and /test.jpg here"),
+        ("405 Method Not Allowed", "only GET and HEAD are answered here", "Allow: GET, HEAD"),
+        ("408 Request Timeout", "the request took too long to arrive"),
+        ("414 URI Too Long", "the start line is over 8 KiB"),
+        ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
+        ("501 Not Implemented", "this method or transfer coding is unknown here"),
+        ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
+    )
+}
+CODINGS = set(b"chunked compress deflate gzip x-compress x-gzip".split())  # 9112 7
+
+TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
+PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3
+URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"  # 3.2.2
+# origin-form or absolute-form (9112 3.2); in a query browsers send more than RFC 3986 allows
+TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/?]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
+OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d*"  # PRI: HTTP/2 begins
+# request-line = method SP request-target SP HTTP-version CRLF (9112 3), or LF alone (2.2)
+REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d)\.(\d)\r?\n"
+# field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
+FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
+# Host = uri-host [ ":" port ] (9110 7.2); Content-Length = 1*DIGIT (9110 8.6)
+OWN_LINE = rf"(?i:Host:[ \t]*{URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
+HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{OWN_LINE})*\r?\n".encode())
+BEGUN = re.compile(rf"(?:\r?\n)*\r?({TCHAR}[^\n]*(?:\n(?!\r?\n)[^\n]*)*)?".encode())
+FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")
+
+
+def main() -> None:
+    """Listen, then serve one client after the other, until a signal ends the loop."""
+    parser = argparse.ArgumentParser(description="Serve one page and one picture over HTTP.")
+    parser.add_argument("port", nargs="?", type=int, default=8000, help="default 8000; 0: any")
+    parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: all")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show heads line by line")
+    args = parser.parse_args()
+    if not 0 <= args.port <= 65535:
+        parser.error("a port is a number from 0 to 65535")
+    with socket.socket(socket.AF_INET6 if ":" in args.bind else socket.AF_INET) as listener:
+        if os.name == "posix":  # elsewhere it would let two servers share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # its clients' too
+        try:
+            listener.bind((args.bind, args.port))
+            listener.listen(socket.SOMAXCONN)
+        except (OSError, ValueError) as error:
+            sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try 0, any free port.")
+
+        def stop(*_: object) -> None:
+            listener.setblocking(False)  # now accept fails as soon as the queue is empty
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        ip, port = listener.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ip, f"[{ip}]" if ":" in ip else ip)
+        write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
+        patience = Patience(listener)
+        while True:
+            try:
+                client, address = listener.accept()
+                converse(client, address[0], patience, args.verbose)
+            except OSError:
+                if listener.gettimeout() == 0:
+                    return
+                time.sleep(0.1)  # out of descriptors or memory: no busy loop
+
+
+class Patience:
+    """The one rule for every wait: how long a client may keep the loop, and who is next in it."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener, self.grace, self.began, self.end = listener, GRACE, 0.0, 0.0
+
+    def next_turn(self) -> None:
+        """Begin a turn. One that kept others waiting halves the grace; time restores it."""
+        now = time.monotonic()
+        self.grace /= 2 if self.end - now < self.grace * 7 / 8 else 1
+        self.grace = min(GRACE, self.grace + (now - self.began) / 20)
+        self.began, self.end = now, now + PATIENCE
+
+    def wait(self, client: socket.socket, more_grace: float = 0.0, to_send: bool = False) -> None:
+        """Return as soon as client can be read, or sent to; TimeoutError when its time is up."""
+        readers, writers = ([], [client]) if to_send else ([client], [])
+        ready = False
+        while not ready:
+            now = time.monotonic()
+            if self.listener.gettimeout() == 0 or select.select([self.listener], [], [], 0)[0]:
+                self.end = min(self.end, now + self.grace + more_grace)
+            else:
+                self.grace = GRACE  # nobody waits, neither in the queue nor for the loop to end
+            if now >= self.end:
+                raise TimeoutError
+            ready = any(select.select(readers, writers, [], min(self.end - now, GRACE / 5)))
+
+
+def converse(client: socket.socket, address: str, patience: Patience, verbose: bool) -> None:
+    """Answer one request, log it and close the connection, whatever client does."""
+    try:
+        with client:
+            client.setblocking(False)
+            patience.next_turn()
+            received, unfinished = read_head(client, patience)
+            if not (answered := answer(received, unfinished)):
+                return  # nothing was sent: browsers open spare connections
+            reply, entry, more = answered
+            whole, when = dated(reply, int(time.time()))
+            heads = marked(">", received) + marked("<", whole) if verbose else ""
+            write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
+            unsent, more_grace = memoryview(whole), 0.0
+            while unsent := unsent[client.send(unsent) :]:
+                patience.wait(client, more_grace, to_send=True)
+                patience.end, more_grace = time.monotonic() + PATIENCE, 5 * GRACE  # it reads on
+            if received.startswith(b"\x16"):
+                write(sys.stderr, f"{address} speaks TLS: open http://, not https://\n")
+            if more:  # reading on: to close now would reset the connection (9112 9.6)
+                client.shutdown(socket.SHUT_WR)
+                patience.next_turn()
+                patience.wait(client)
+                while client.recv(HEAD_LIMIT):
+                    patience.wait(client)
+    except OSError:
+        pass  # it has gone, or its time is up: the next, please
+
+
+def read_head(client: socket.socket, patience: Patience) -> Tuple[bytes, int]:
+    """Return what was received, and the status if it is no whole head and won't become one."""
+    received = b""
+    try:
+        while True:
+            try:
+                received += (piece := client.recv(HEAD_LIMIT))
+                if answer(received, 0) or not piece:
+                    return received, 0 if piece else 400
+            except BlockingIOError:
+                pass
+            patience.wait(client)
+    except TimeoutError:
+        return received, 408
+
+
+@functools.lru_cache(maxsize=64)  # a browser's head is the same each time
+def answer(received: bytes, unfinished: int) -> Optional[Tuple[bytes, str, bool]]:
+    """Return response, log entry and whether more may come; None: the head is to be continued.
+    Pure, and true for all bytes. unfinished: the status if it won't be continued, or 0.
+    """
+    start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
+    head = HEAD.match(received)
+    begun = head or next(BEGUN.finditer(received))
+    method, path, major, minor = head.groups() if head else (b"", b"", b"1", b"1")
+    fields = FRAMING.findall(head[0].lower()) if head else []
+    hosts = [value for name, value in fields if name == b"host"]
+    lengths = {value.strip() for name, value in fields if name == b"content-length"}
+    codings = [c.strip() for n, v in fields if n == b"transfer-encoding" for c in v.split(b",")]
+    table = (
+        (400, not begun[1] and begun.end() < len(received)),  # its first byte is wrong
+        (414, len(start_line) > START_LINE_LIMIT),
+        (431, begun.end() > HEAD_LIMIT),
+        (400, not head and begun.end() < len(received)),
+        (unfinished if start_line else 0, not head),
+        (505, major != b"1"),
+        (400, len(hosts) > 1 or (not hosts and minor != b"0")),  # 9112 3.2
+        (400, len(lengths) > 1 or (codings and (lengths or minor == b"0"))),  # 9112 6.1, 6.3
+        (501, not CODINGS.issuperset(codings)),
+        (400, codings and (codings[-1] != b"chunked" or codings.count(b"chunked") > 1)),
+        (405, method in {b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"}),
+        (501, method not in (b"GET", b"HEAD")),
+        (404, (path or b"/") not in CONTENTS),
+    )
+    status = next((status for status, applies in table if applies), 200)
+    if status == 0:
+        return None
+    reply = ERRORS.get(status) or CONTENTS[path or b"/"]
+    content = reply.index(b"\r\n\r\n") + 4
+    size = 0 if start_line.startswith(b"HEAD ") else len(reply) - content  # 9110 9.3.2
+    line = repr(start_line)[2:-1].replace('"', r"\x22")  # no client writes to the terminal
+    more = not head or head.end() < len(received) or bool(lengths or codings)
+    return reply[: content + size], f'"{line}" {status} {size or "-"}', more
+
+
+@functools.lru_cache(maxsize=4)  # the few responses of one second
+def dated(reply: bytes, second: int) -> Tuple[bytes, str]:
+    """Return a response with its Date (9110 6.6.1), and the same second for the log."""
+    now = time.gmtime(second)
+    date = time.strftime("\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", now)
+    return reply.replace(b"\r\n", date.encode(), 1), time.strftime("%d/%b/%Y:%H:%M:%S +0000", now)
+
+
+def marked(mark: str, message: bytes) -> str:
+    """Return the lines of a message's head, marked as curl marks them."""
+    head = re.split(rb"\n\r?\n", message.lstrip(b"\r\n"), 1)[0]
+    return "".join(f"{mark} {repr(line)[2:-1]}\n" for line in [*head.splitlines(), b""])
+
+
+def write(stream: Optional[TextIO], text: str) -> None:
+    """Write text at once; a log that can't be written never costs a response."""
+    try:
+        if stream:  # None, where it was closed from the start
+            os.write(stream.fileno(), text.encode())
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main()
