@@ -1,0 +1,1 @@
+"""Tests of server.py: run `python -m unittest` in the folder above."""

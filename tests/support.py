@@ -1,0 +1,140 @@
+"""What the tests share: a server in a process of its own, and clients down to the bytes."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LONG = 20.0  # seconds: the end of any wait that should be over at once
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def require(*names: str) -> str:
+    """Return the path of the first of these tools that is installed, or skip the test."""
+    for name in names:
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+        if path:
+            return path
+    reason = f"{' or '.join(names)} is not installed"
+    if os.environ.get("REQUIRE_TOOLS"):  # where they should be, a skipped test is a failure
+        raise AssertionError(reason)
+    raise unittest.SkipTest(reason)
+
+
+class Response(NamedTuple):
+    """A response taken apart: its fields by lower-case name."""
+
+    status: int
+    fields: Dict[str, str]
+    content: bytes
+
+
+def parse(raw: bytes) -> Response:
+    """Return the one response that raw is, to the last byte; AssertionError if it isn't."""
+    head, blank, content = raw.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("ascii").split("\r\n")
+    match = re.fullmatch(r"HTTP/1\.1 (\d{3}) [A-Z][A-Za-z ]+", status_line)
+    assert match and blank, f"not a response: {raw[:200]!r}"
+    fields: Dict[str, str] = {}
+    for line in lines:
+        field = re.fullmatch(r"([A-Z][A-Za-z-]+): (\S.*\S|\S)", line)
+        assert field and field[1].lower() not in fields, f"not a field, or twice: {line}"
+        fields[field[1].lower()] = field[2]
+    return Response(int(match[1]), fields, content)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Return all that comes until the server closes; ConnectionResetError if it resets."""
+    pieces = []
+    while piece := client.recv(1 << 16):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+class Server:
+    """server.py in a process of its own, on a free port, its log in a file."""
+
+    def __init__(self, *arguments: str, code: str = "", folder: pathlib.Path = ROOT, **popen: Any):
+        """Start it and wait until it listens; code is Python that runs in it before main."""
+        self.log_file = tempfile.TemporaryFile()
+        script = [str(folder / "server.py")]
+        if code:
+            path = f"import sys; sys.path.insert(0, {str(folder)!r})"
+            script = ["-c", f"{path}\nimport server, socket, time\n{code}\nserver.main()"]
+        port = () if arguments[:1] and arguments[0].isdigit() else ("0",)
+        options = {"stdout": self.log_file, "stderr": subprocess.PIPE, **popen}
+        self.process = subprocess.Popen([sys.executable, *script, *port, *arguments], **options)
+        assert self.process.stderr
+        self.first_line = self.process.stderr.readline().decode()
+        match = re.fullmatch(r"Serving (http://(\S+):(\d+)/) \(Ctrl-C stops\)\n", self.first_line)
+        if not match:
+            self.close()
+            raise AssertionError(f"server.py did not start: {self.first_line}")
+        self.url, self.address = match[1], (match[2].strip("[]"), int(match[3]))
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, if it hasn't ended, and let go of its files."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(LONG)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        assert self.process.stderr
+        self.process.stderr.close()
+        self.log_file.close()
+
+    def connect(self, sent: bytes = b"", receive_buffer: int = 0) -> socket.socket:
+        """Return a connection on which sent has been sent."""
+        client = socket.socket(socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET)
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(LONG)
+        try:
+            client.connect(self.address)
+            client.sendall(sent)
+        except OSError:
+            client.close()
+            raise
+        return client
+
+    def ask(self, sent: bytes = GET) -> bytes:
+        """Return all that the server answers to sent, until it closes."""
+        with self.connect(sent) as client:
+            return read_all(client)
+
+    def time_get(self) -> float:
+        """Return the seconds that an honest client waits for the page."""
+        began = time.monotonic()
+        response = parse(self.ask())
+        took = time.monotonic() - began
+        assert response.status == 200, response
+        return took
+
+    def stop(self, number: int = signal.SIGTERM) -> Tuple[int, str]:
+        """Send a signal; return the exit status and what else was on standard error."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=LONG)
+        return self.process.returncode, errors.decode()
+
+    def log(self) -> List[str]:
+        """Return the lines logged so far."""
+        self.log_file.seek(0)
+        return self.log_file.read().decode("ascii").splitlines()
