@@ -17,13 +17,14 @@ import signal
 import socket
 import sys
 import time
-from typing import Optional, TextIO, Tuple
+from typing import Optional, TextIO
 
 START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes; the picture fits, and a large one shows early that it is read
 PATIENCE = 10.0  # seconds for a head while nobody else waits: a person can type it
 GRACE = 0.1  # seconds for a client that keeps somebody else waiting
+Answer = Optional[tuple[bytes, str, bool]]  # response, log entry, whether more may come
 
 
 def response(status: str, content_type: str, content: bytes, *more: str) -> bytes:
@@ -54,7 +55,6 @@ ERRORS = {
     )
 }
 CODINGS = set(b"chunked compress deflate gzip x-compress x-gzip".split())  # 9112 7
-
 TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
 PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3
 URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"  # 3.2.2
@@ -115,14 +115,16 @@ class Patience:
     """The one rule for every wait: how long a client may keep the loop, and who is next in it."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.grace, self.began, self.end = listener, GRACE, 0.0, 0.0
+        self.listener, self.grace, self.end = listener, GRACE, 0.0
 
     def next_turn(self) -> None:
-        """Begin a turn. One that kept others waiting halves the grace; time restores it."""
+        """Begin a turn: one that kept others waiting halves the grace, all others restore it."""
         now = time.monotonic()
-        self.grace /= 2 if self.end - now < self.grace * 7 / 8 else 1
-        self.grace = min(GRACE, self.grace + (now - self.began) / 20)
-        self.began, self.end = now, now + PATIENCE
+        stalled = self.end - now < self.grace * 3 / 4
+        self.grace = min(GRACE, max(GRACE / 1000, self.grace * (0.5 if stalled else 1.02)))
+        if self.grace < GRACE and not select.select([self.listener], [], [], 0)[0]:
+            self.grace = GRACE  # nobody waits
+        self.end = now + PATIENCE
 
     def wait(self, client: socket.socket, more_grace: float = 0.0, to_send: bool = False) -> None:
         """Return as soon as client can be read, or sent to; TimeoutError when its time is up."""
@@ -132,8 +134,6 @@ class Patience:
             now = time.monotonic()
             if self.listener.gettimeout() == 0 or select.select([self.listener], [], [], 0)[0]:
                 self.end = min(self.end, now + self.grace + more_grace)
-            else:
-                self.grace = GRACE  # nobody waits, neither in the queue nor for the loop to end
             if now >= self.end:
                 raise TimeoutError
             ready = any(select.select(readers, writers, [], min(self.end - now, GRACE / 5)))
@@ -145,8 +145,8 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
         with client:
             client.setblocking(False)
             patience.next_turn()
-            received, unfinished = read_head(client, patience)
-            if not (answered := answer(received, unfinished)):
+            received, answered = read_head(client, patience)
+            if not answered:
                 return  # nothing was sent: browsers open spare connections
             reply, entry, more = answered
             whole, when = dated(reply, int(time.time()))
@@ -168,27 +168,27 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
         pass  # it has gone, or its time is up: the next, please
 
 
-def read_head(client: socket.socket, patience: Patience) -> Tuple[bytes, int]:
-    """Return what was received, and the status if it is no whole head and won't become one."""
+def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]:
+    """Return what was received until it had an answer, or none could come of it."""
     received = b""
     try:
         while True:
             try:
                 received += (piece := client.recv(HEAD_LIMIT))
-                if answer(received, 0) or not piece:
-                    return received, 0 if piece else 400
+                answered = answer(received, 0 if piece else 400)
+                if answered or not piece:
+                    return received, answered
             except BlockingIOError:
                 pass
             patience.wait(client)
     except TimeoutError:
-        return received, 408
+        return received, answer(received, 408)
 
 
 @functools.lru_cache(maxsize=64)  # a browser's head is the same each time
-def answer(received: bytes, unfinished: int) -> Optional[Tuple[bytes, str, bool]]:
-    """Return response, log entry and whether more may come; None: the head is to be continued.
-    Pure, and true for all bytes. unfinished: the status if it won't be continued, or 0.
-    """
+def answer(received: bytes, unfinished: int) -> Answer:
+    """Return the answer to received, or None to wait for more. Pure, and true for all bytes.
+    unfinished: the status for a head of which no more will come, or 0."""
     start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
     head = HEAD.match(received)
     begun = head or next(BEGUN.finditer(received))
@@ -224,7 +224,7 @@ def answer(received: bytes, unfinished: int) -> Optional[Tuple[bytes, str, bool]
 
 
 @functools.lru_cache(maxsize=4)  # the few responses of one second
-def dated(reply: bytes, second: int) -> Tuple[bytes, str]:
+def dated(reply: bytes, second: int) -> tuple[bytes, str]:
     """Return a response with its Date (9110 6.6.1), and the same second for the log."""
     now = time.gmtime(second)
     date = time.strftime("\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", now)
@@ -233,7 +233,7 @@ def dated(reply: bytes, second: int) -> Tuple[bytes, str]:
 
 def marked(mark: str, message: bytes) -> str:
     """Return the lines of a message's head, marked as curl marks them."""
-    head = re.split(rb"\n\r?\n", message.lstrip(b"\r\n"), 1)[0]
+    head = re.split(rb"\n\r?\n", message.lstrip(b"\r\n"), maxsplit=1)[0]
     return "".join(f"{mark} {repr(line)[2:-1]}\n" for line in [*head.splitlines(), b""])
 
 

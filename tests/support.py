@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LONG = 20.0  # seconds: the end of any wait that should be over at once
@@ -34,7 +34,7 @@ class Response(NamedTuple):
     """A response taken apart: its fields by lower-case name."""
 
     status: int
-    fields: Dict[str, str]
+    fields: dict[str, str]
     content: bytes
 
 
@@ -44,7 +44,7 @@ def parse(raw: bytes) -> Response:
     status_line, *lines = head.decode("ascii").split("\r\n")
     match = re.fullmatch(r"HTTP/1\.1 (\d{3}) [A-Z][A-Za-z ]+", status_line)
     assert match and blank, f"not a response: {raw[:200]!r}"
-    fields: Dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in lines:
         field = re.fullmatch(r"([A-Z][A-Za-z-]+): (\S.*\S|\S)", line)
         assert field and field[1].lower() not in fields, f"not a field, or twice: {line}"
@@ -65,7 +65,7 @@ class Server:
 
     def __init__(self, *arguments: str, code: str = "", folder: pathlib.Path = ROOT, **popen: Any):
         """Start it and wait until it listens; code is Python that runs in it before main."""
-        self.log_file = tempfile.TemporaryFile()
+        self.log_file = tempfile.TemporaryFile("a+b")  # both read here and written there
         script = [str(folder / "server.py")]
         if code:
             path = f"import sys; sys.path.insert(0, {str(folder)!r})"
@@ -128,13 +128,13 @@ class Server:
         assert response.status == 200, response
         return took
 
-    def stop(self, number: int = signal.SIGTERM) -> Tuple[int, str]:
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal; return the exit status and what else was on standard error."""
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=LONG)
         return self.process.returncode, errors.decode()
 
-    def log(self) -> List[str]:
+    def log(self) -> list[str]:
         """Return the lines logged so far."""
         self.log_file.seek(0)
         return self.log_file.read().decode("ascii").splitlines()

@@ -1,6 +1,7 @@
 """What the operator sees and does: the command line, the log, signals, and a system at fault."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import resource
@@ -13,7 +14,6 @@ import sys
 import tempfile
 import time
 import unittest
-from typing import List, Tuple
 from unittest import mock
 
 import server
@@ -23,7 +23,7 @@ STAMP = r"\[\d\d/[A-Z][a-z]{2}/20\d\d:\d\d:\d\d:\d\d \+0000\]"
 HAS_IPV6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6")
 
 
-def run(*arguments: str, folder: pathlib.Path = ROOT) -> Tuple[int, str, str]:
+def run(*arguments: str, folder: pathlib.Path = ROOT) -> tuple[int, str, str]:
     """Return exit status, standard output and standard error of a server.py that must fail."""
     command = [sys.executable, str(folder / "server.py"), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
@@ -100,7 +100,7 @@ class CommandLine(unittest.TestCase):
                 os.mkdir(os.path.join(name, missing))  # there, but unreadable
                 self.one_sentence(run("0", folder=pathlib.Path(name)), [missing, "directory"])
 
-    def one_sentence(self, ended: Tuple[int, str, str], words: List[str]) -> None:
+    def one_sentence(self, ended: tuple[int, str, str], words: list[str]) -> None:
         """Assert exit status 1, nothing but one line on standard error, and words in it."""
         status, output, errors = ended
         self.assertEqual((status, output, errors.count("\n")), (1, "", 1), errors)
@@ -234,7 +234,7 @@ class Faults(unittest.TestCase):
                 ("closed", {"preexec_fn": lambda: os.close(1)}),
                 ("closed with standard input", {"preexec_fn": lambda: os.closerange(0, 2)}),
             ):
-                with self.subTest(name), Server(**options) as running:  # type: ignore[arg-type]
+                with self.subTest(name), Server(**options) as running:
                     for _ in range(3):
                         self.assertEqual(parse(running.ask()).status, 200)
                     self.assertEqual(running.stop(), (0, ""))
@@ -261,8 +261,6 @@ class Faults(unittest.TestCase):
                 self.assertEqual(process.wait(LONG), 0)
 
     def test_accept_that_fails(self) -> None:
-        import errno
-
         names = ("ECONNABORTED", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM")
         listener = mock.MagicMock(spec=socket.socket)
         listener.__enter__.return_value = listener
@@ -272,8 +270,8 @@ class Faults(unittest.TestCase):
         listener.accept.side_effect = [*failures, BlockingIOError()]
         with (
             mock.patch.multiple(server, write=mock.DEFAULT, time=mock.DEFAULT) as patched,
-            mock.patch.object(server.socket, "socket", return_value=listener),
-            mock.patch.object(server.signal, "signal"),
+            mock.patch.object(socket, "socket", return_value=listener),
+            mock.patch.object(signal, "signal"),
             mock.patch.object(sys, "argv", ["server.py", "0"]),
         ):
             server.main()  # it ends, since stop was called, when nobody is left
