@@ -24,7 +24,7 @@ HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes; the picture fits, and a large one shows early that it is read
 PATIENCE = 10.0  # seconds for a head while nobody else waits: a person can type it
 GRACE = 0.1  # seconds for a client that keeps somebody else waiting
-Answer = Optional[tuple[bytes, str, bool]]  # response, log entry, whether more may come
+Answer = Optional[tuple[bytes, str, bool]]  # response, log entry, whether more came or is to come
 
 
 def response(status: str, content_type: str, content: bytes, *more: str) -> bytes:
@@ -59,16 +59,15 @@ TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
 PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3
 URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"  # 3.2.2
 # origin-form or absolute-form (9112 3.2); in a query browsers send more than RFC 3986 allows
-TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/?]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
+TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/? ]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
 OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d*"  # PRI: HTTP/2 begins
 # request-line = method SP request-target SP HTTP-version CRLF (9112 3), or LF alone (2.2)
 REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d)\.(\d)\r?\n"
 # field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
 FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
-# Host = uri-host [ ":" port ] (9110 7.2); Content-Length = 1*DIGIT (9110 8.6)
-OWN_LINE = rf"(?i:Host:[ \t]*{URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
-HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{OWN_LINE})*\r?\n".encode())
-BEGUN = re.compile(rf"(?:\r?\n)*\r?({TCHAR}[^\n]*(?:\n(?!\r?\n)[^\n]*)*)?".encode())
+# IPv6 roughly; Host = uri-host [ ":" port ] (9110 7.2); Content-Length = 1*DIGIT (9110 8.6)
+KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
+HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
 FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")
 
 
@@ -88,8 +87,8 @@ def main() -> None:
         try:
             listener.bind((args.bind, args.port))
             listener.listen(socket.SOMAXCONN)
-        except (OSError, ValueError) as error:
-            sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try 0, any free port.")
+        except (OSError, TypeError, ValueError) as error:
+            sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try another port or IP.")
 
         def stop(*_: object) -> None:
             listener.setblocking(False)  # now accept fails as soon as the queue is empty
@@ -108,19 +107,19 @@ def main() -> None:
             except OSError:
                 if listener.gettimeout() == 0:
                     return
-                time.sleep(0.1)  # out of descriptors or memory: no busy loop
+                time.sleep(0.1)  # mostly out of descriptors or memory: no busy loop
 
 
 class Patience:
-    """The one rule for every wait: how long a client may keep the loop, and who is next in it."""
+    """The one rule for every wait: how long a client may keep the loop, alone or in a crowd."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener, self.grace, self.end = listener, GRACE, 0.0
 
     def next_turn(self) -> None:
-        """Begin a turn: one that kept others waiting halves the grace, all others restore it."""
+        """Begin a turn: each that kept others waiting halves the grace, any other mends it."""
         now = time.monotonic()
-        stalled = self.end - now < self.grace * 3 / 4
+        stalled = -GRACE < self.end - now < self.grace * 3 / 4
         self.grace = min(GRACE, max(GRACE / 1000, self.grace * (0.5 if stalled else 1.02)))
         if self.grace < GRACE and not select.select([self.listener], [], [], 0)[0]:
             self.grace = GRACE  # nobody waits
@@ -151,11 +150,12 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
             reply, entry, more = answered
             whole, when = dated(reply, int(time.time()))
             heads = marked(">", received) + marked("<", whole) if verbose else ""
-            write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
             unsent, more_grace = memoryview(whole), 0.0
             while unsent := unsent[client.send(unsent) :]:
+                patience.end = time.monotonic() + PATIENCE
                 patience.wait(client, more_grace, to_send=True)
-                patience.end, more_grace = time.monotonic() + PATIENCE, 5 * GRACE  # it reads on
+                more_grace = 10 * GRACE  # it reads on; its system may tell so late
+            write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
             if received.startswith(b"\x16"):
                 write(sys.stderr, f"{address} speaks TLS: open http://, not https://\n")
             if more:  # reading on: to close now would reset the connection (9112 9.6)
@@ -190,18 +190,18 @@ def answer(received: bytes, unfinished: int) -> Answer:
     """Return the answer to received, or None to wait for more. Pure, and true for all bytes.
     unfinished: the status for a head of which no more will come, or 0."""
     start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
-    head = HEAD.match(received)
-    begun = head or next(BEGUN.finditer(received))
+    ended = b"\n\n" in received.lstrip(b"\r\n").replace(b"\r", b"")
+    head = HEAD.match(received) if ended else None
     method, path, major, minor = head.groups() if head else (b"", b"", b"1", b"1")
-    fields = FRAMING.findall(head[0].lower()) if head else []
+    fields = FRAMING.findall(head[0].lower().replace(b",", b" ")) if head else []
     hosts = [value for name, value in fields if name == b"host"]
     lengths = {value.strip() for name, value in fields if name == b"content-length"}
-    codings = [c.strip() for n, v in fields if n == b"transfer-encoding" for c in v.split(b",")]
+    codings = [c for n, v in fields if n == b"transfer-encoding" for c in v.split()]
     table = (
-        (400, not begun[1] and begun.end() < len(received)),  # its first byte is wrong
+        (400, start_line and not re.match(TCHAR.encode(), start_line)),
         (414, len(start_line) > START_LINE_LIMIT),
-        (431, begun.end() > HEAD_LIMIT),
-        (400, not head and begun.end() < len(received)),
+        (400, ended and not head),
+        (431, (head.end() if head else len(received)) > HEAD_LIMIT),
         (unfinished if start_line else 0, not head),
         (505, major != b"1"),
         (400, len(hosts) > 1 or (not hosts and minor != b"0")),  # 9112 3.2
@@ -218,12 +218,12 @@ def answer(received: bytes, unfinished: int) -> Answer:
     reply = ERRORS.get(status) or CONTENTS[path or b"/"]
     content = reply.index(b"\r\n\r\n") + 4
     size = 0 if start_line.startswith(b"HEAD ") else len(reply) - content  # 9110 9.3.2
-    line = repr(start_line)[2:-1].replace('"', r"\x22")  # no client writes to the terminal
+    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")
     more = not head or head.end() < len(received) or bool(lengths or codings)
-    return reply[: content + size], f'"{line}" {status} {size or "-"}', more
+    return reply[: content + size], f'"{escaped}" {status} {size or "-"}', more
 
 
-@functools.lru_cache(maxsize=4)  # the few responses of one second
+@functools.lru_cache(maxsize=2)  # page and picture of this second
 def dated(reply: bytes, second: int) -> tuple[bytes, str]:
     """Return a response with its Date (9110 6.6.1), and the same second for the log."""
     now = time.gmtime(second)
@@ -238,7 +238,7 @@ def marked(mark: str, message: bytes) -> str:
 
 
 def write(stream: Optional[TextIO], text: str) -> None:
-    """Write text at once; a log that can't be written never costs a response."""
+    """Write text at once, past all buffers: a log that can't be written costs no response."""
     try:
         if stream:  # None, where it was closed from the start
             os.write(stream.fileno(), text.encode())

@@ -61,6 +61,7 @@ class StalledClients(unittest.TestCase):
         "silent": (b"", b""),
         "one byte": (b"G", b""),
         "mid-head": (GET[:-2], b""),
+        "a long way into its head": (GET[:-2] + b"a:b\r\n" * 10000, b""),
         "dripping its head": (GET[:-2] + b"A: ", b"a"),
         "not reading": (b"GET /test.jpg HTTP/1.0\r\n\r\n", b""),
         "announcing a body": (POST, b""),
