@@ -21,17 +21,16 @@ from typing import Optional, TextIO
 
 START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
-SEND_BUFFER = 64 * 1024  # bytes; the picture fits, and a large one shows early that it is read
+SEND_BUFFER = 64 * 1024  # bytes: the picture fits; a larger one shows early that it is read
 PATIENCE = 10.0  # seconds for a head while nobody else waits: a person can type it
 GRACE = 0.1  # seconds for a client that keeps somebody else waiting
 Answer = Optional[tuple[bytes, str, bool]]  # response, log entry, whether more came or is to come
 
 
-def response(status: str, content_type: str, content: bytes, *more: str) -> bytes:
+def response(status: str, content_type: str, content: bytes, *extra: str) -> bytes:
     """Return a whole response as bytes, ready to send but for its Date (9112 2.1)."""
-    fields = [f"Content-Type: {content_type}", f"Content-Length: {len(content)}", *more]
-    head = [f"HTTP/1.1 {status}", *fields, "Connection: close\r\n\r\n"]
-    return "\r\n".join(head).encode() + content
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}"
+    return "\r\n".join([head, *extra, "Connection: close\r\n\r\n"]).encode() + content
 
 
 beside = pathlib.Path(__file__).with_name
@@ -40,12 +39,12 @@ try:
     pic_content = response("200 OK", "image/jpeg", beside("test.jpg").read_bytes())
 except OSError as error:
     sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs beside server.py.")
-CONTENTS = {b"/": text_content, b"/index.html": text_content, b"/test.jpg": pic_content}
+CONTENTS = {b"/": text_content, b"/index.html": text_content, b"/test.jpg": pic_content}  # add here
 ERRORS = {
-    int(status[:3]): response(status, "text/plain", f"{status}: {why}.\n".encode(), *more)
-    for status, why, *more in (
+    int(status[:3]): response(status, "text/plain", f"{status}: {why}.\n".encode(), *extra)
+    for status, why, *extra in (
         ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
-        ("404 Not Found", "there are only / and /test.jpg here"),
+        ("404 Not Found", "nothing here has this path"),
         ("405 Method Not Allowed", "only GET and HEAD are answered here", "Allow: GET, HEAD"),
         ("408 Request Timeout", "the request took too long to arrive"),
         ("414 URI Too Long", "the start line is over 8 KiB"),
@@ -57,18 +56,18 @@ ERRORS = {
 CODINGS = set(b"chunked compress deflate gzip x-compress x-gzip".split())  # 9112 7
 TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
 PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3
-URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"  # 3.2.2
-# origin-form or absolute-form (9112 3.2); in a query browsers send more than RFC 3986 allows
+URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){0,255})"  # 3.2.2
+# "/x?y", origin-form, or "http://host/x?y", absolute-form (9112 3.2); browsers' queries are lax
 TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/? ]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
 OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d*"  # PRI: HTTP/2 begins
 # request-line = method SP request-target SP HTTP-version CRLF (9112 3), or LF alone (2.2)
 REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d)\.(\d)\r?\n"
-# field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
+# any other field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
 FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
-# IPv6 roughly; Host = uri-host [ ":" port ] (9110 7.2); Content-Length = 1*DIGIT (9110 8.6)
+# Host = uri-host [ ":" port ] (9110 7.2), no blank taken twice; Content-Length = 1*DIGIT (8.6)
 KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
 HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
-FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")
+FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # for whom; its end
 
 
 def main() -> None:
@@ -81,17 +80,20 @@ def main() -> None:
     if not 0 <= args.port <= 65535:
         parser.error("a port is a number from 0 to 65535")
     with socket.socket(socket.AF_INET6 if ":" in args.bind else socket.AF_INET) as listener:
-        if os.name == "posix":  # elsewhere it would let two servers share the port
+        if os.name == "posix":  # restart on the same port at once; on Windows it means sharing it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # its clients' too
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accept copies it
         try:
             listener.bind((args.bind, args.port))
             listener.listen(socket.SOMAXCONN)
         except (OSError, TypeError, ValueError) as error:
             sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try another port or IP.")
 
+        patience = Patience(listener)
+
         def stop(*_: object) -> None:
-            listener.setblocking(False)  # now accept fails as soon as the queue is empty
+            listener.setblocking(False)  # accept fails once the queue is empty
+            patience.last = time.monotonic() + 0.8  # should it never be empty
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
 
         signal.signal(signal.SIGINT, stop)
@@ -99,31 +101,28 @@ def main() -> None:
         ip, port = listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ip, f"[{ip}]" if ":" in ip else ip)
         write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
-        patience = Patience(listener)
-        while True:
+        while time.monotonic() < patience.last:
             try:
                 client, address = listener.accept()
                 converse(client, address[0], patience, args.verbose)
             except OSError:
-                if listener.gettimeout() == 0:
+                if listener.gettimeout() == 0:  # stop was called, and the queue is empty
                     return
                 time.sleep(0.1)  # mostly out of descriptors or memory: no busy loop
 
 
 class Patience:
-    """The one rule for every wait: how long a client may keep the loop, alone or in a crowd."""
+    """The one rule for every wait: ten seconds; if somebody else waits, a part of one grace."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.grace, self.end = listener, GRACE, 0.0
+        self.listener, self.grace, self.end, self.last = listener, GRACE, 0.0, float("inf")
 
     def next_turn(self) -> None:
-        """Begin a turn: each that kept others waiting halves the grace, any other mends it."""
-        now = time.monotonic()
-        stalled = -GRACE < self.end - now < self.grace * 3 / 4
-        self.grace = min(GRACE, max(GRACE / 1000, self.grace * (0.5 if stalled else 1.02)))
+        """Begin a turn. Each mends the grace a bit; once nobody waits, it is whole again."""
+        self.grace = min(GRACE, self.grace * 1.005)
         if self.grace < GRACE and not select.select([self.listener], [], [], 0)[0]:
-            self.grace = GRACE  # nobody waits
-        self.end = now + PATIENCE
+            self.grace = GRACE
+        self.end = time.monotonic() + PATIENCE
 
     def wait(self, client: socket.socket, more_grace: float = 0.0, to_send: bool = False) -> None:
         """Return as soon as client can be read, or sent to; TimeoutError when its time is up."""
@@ -131,18 +130,21 @@ class Patience:
         ready = False
         while not ready:
             now = time.monotonic()
-            if self.listener.gettimeout() == 0 or select.select([self.listener], [], [], 0)[0]:
-                self.end = min(self.end, now + self.grace + more_grace)
+            others = self.listener.gettimeout() == 0 or select.select([self.listener], [], [], 0)[0]
+            if others:
+                self.end = min(self.end, self.last, now + self.grace + more_grace)
             if now >= self.end:
                 raise TimeoutError
             ready = any(select.select(readers, writers, [], min(self.end - now, GRACE / 5)))
+            if others:  # what one takes the next ones miss: they share one grace
+                self.grace = max(GRACE / 1000, self.grace - (time.monotonic() - now) / 2)
 
 
 def converse(client: socket.socket, address: str, patience: Patience, verbose: bool) -> None:
-    """Answer one request, log it and close the connection, whatever client does."""
+    """Answer one request, log it and close the connection; one that leaves is no matter."""
     try:
         with client:
-            client.setblocking(False)
+            client.setblocking(False)  # recv and send never wait: only Patience does
             patience.next_turn()
             received, answered = read_head(client, patience)
             if not answered:
@@ -150,11 +152,10 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
             reply, entry, more = answered
             whole, when = dated(reply, int(time.time()))
             heads = marked(">", received) + marked("<", whole) if verbose else ""
-            unsent, more_grace = memoryview(whole), 0.0
+            unsent, more_grace, patience.end = memoryview(whole), 0.0, time.monotonic() + PATIENCE
             while unsent := unsent[client.send(unsent) :]:
-                patience.end = time.monotonic() + PATIENCE
-                patience.wait(client, more_grace, to_send=True)
-                more_grace = 10 * GRACE  # it reads on; its system may tell so late
+                patience.wait(client, more_grace, to_send=True)  # it reads on: a new grace
+                patience.end, more_grace = time.monotonic() + PATIENCE, 10 * GRACE
             write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
             if received.startswith(b"\x16"):
                 write(sys.stderr, f"{address} speaks TLS: open http://, not https://\n")
@@ -179,17 +180,16 @@ def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]
                 if answered or not piece:
                     return received, answered
             except BlockingIOError:
-                pass
+                pass  # nothing there yet
             patience.wait(client)
     except TimeoutError:
         return received, answer(received, 408)
 
 
 @functools.lru_cache(maxsize=64)  # a browser's head is the same each time
-def answer(received: bytes, unfinished: int) -> Answer:
-    """Return the answer to received, or None to wait for more. Pure, and true for all bytes.
-    unfinished: the status for a head of which no more will come, or 0."""
-    start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
+def answer(received: bytes, if_unfinished: int) -> Answer:
+    """Return the answer to received, whatever it is, or None: wait for more. Sees no socket."""
+    start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")  # 9112 2.2
     ended = b"\n\n" in received.lstrip(b"\r\n").replace(b"\r", b"")
     head = HEAD.match(received) if ended else None
     method, path, major, minor = head.groups() if head else (b"", b"", b"1", b"1")
@@ -202,7 +202,7 @@ def answer(received: bytes, unfinished: int) -> Answer:
         (414, len(start_line) > START_LINE_LIMIT),
         (400, ended and not head),
         (431, (head.end() if head else len(received)) > HEAD_LIMIT),
-        (unfinished if start_line else 0, not head),
+        (if_unfinished if start_line else 0, not head),  # 0 is no status: wait for more
         (505, major != b"1"),
         (400, len(hosts) > 1 or (not hosts and minor != b"0")),  # 9112 3.2
         (400, len(lengths) > 1 or (codings and (lengths or minor == b"0"))),  # 9112 6.1, 6.3
@@ -210,7 +210,7 @@ def answer(received: bytes, unfinished: int) -> Answer:
         (400, codings and (codings[-1] != b"chunked" or codings.count(b"chunked") > 1)),
         (405, method in {b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"}),
         (501, method not in (b"GET", b"HEAD")),
-        (404, (path or b"/") not in CONTENTS),
+        (404, (path or b"/") not in CONTENTS),  # "http://host" has no path
     )
     status = next((status for status, applies in table if applies), 200)
     if status == 0:

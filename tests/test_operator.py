@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from unittest import mock
@@ -204,6 +205,26 @@ class Stopping(unittest.TestCase):
                 break
         self.assertLess(min(took), 1)
 
+    def test_under_a_load_that_never_ends(self) -> None:
+        with Server() as running:
+            over = threading.Event()
+
+            def load() -> None:
+                with contextlib.suppress(OSError):  # at its end they are refused or reset
+                    while not over.is_set():
+                        running.ask()
+
+            threads = [threading.Thread(target=load) for _ in range(30)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.2)
+            began = time.monotonic()
+            self.assertEqual(running.stop(), (0, ""))
+            self.assertLess(time.monotonic() - began, 3)
+            over.set()
+            for thread in threads:
+                thread.join()
+
     def test_no_new_clients_while_it_ends(self) -> None:
         with Server() as running:
             running.stop()
@@ -269,14 +290,15 @@ class Faults(unittest.TestCase):
         failures = [OSError(getattr(errno, name), name) for name in names]
         listener.accept.side_effect = [*failures, BlockingIOError()]
         with (
-            mock.patch.multiple(server, write=mock.DEFAULT, time=mock.DEFAULT) as patched,
+            mock.patch.object(server, "write"),
+            mock.patch.object(time, "sleep") as sleep,
             mock.patch.object(socket, "socket", return_value=listener),
             mock.patch.object(signal, "signal"),
             mock.patch.object(sys, "argv", ["server.py", "0"]),
         ):
             server.main()  # it ends, since stop was called, when nobody is left
         self.assertEqual(listener.accept.call_count, len(names) + 1)
-        pauses = [call.args[0] for call in patched["time"].sleep.call_args_list]
+        pauses = [call.args[0] for call in sleep.call_args_list]
         self.assertEqual(len(pauses), len(names))
         self.assertTrue(all(0.01 <= pause <= 0.5 for pause in pauses))
 

@@ -97,6 +97,32 @@ class StalledClients(unittest.TestCase):
 
             self.best_of(0.3, attempt)
 
+    def test_a_crowd_that_is_slow_but_not_stalled(self) -> None:
+        begun = GET[:-2] + b"Content-Length: 9\r\n"
+        with Server() as running, contextlib.ExitStack() as stack:
+
+            def attempt() -> float:
+                clients = [stack.enter_context(running.connect(begun)) for _ in range(400)]
+
+                def complete() -> None:  # each just before its own grace would end
+                    for client in clients:
+                        with contextlib.suppress(OSError):
+                            client.sendall(b"\r\n")
+                            client.recv(1 << 16)
+                            time.sleep(0.009)
+                            client.close()
+                        time.sleep(0.009)
+
+                thread = threading.Thread(target=complete)
+                thread.start()
+                took = running.time_get()
+                for client in clients:
+                    client.close()
+                thread.join()
+                return took
+
+            self.best_of(1.0, attempt)
+
     def test_a_flood_is_bounded_by_time(self) -> None:
         with Server() as running, running.connect(POST) as client:
             over = threading.Event()
