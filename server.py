@@ -53,6 +53,7 @@ ERRORS = {
         ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
     )
 }
+HINTS = {b"\x16": "That was TLS: open http://, not https://\n"}  # said once, not to each stranger
 CODINGS = set(b"chunked compress deflate gzip x-compress x-gzip".split())  # 9112 7
 TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
 PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3
@@ -157,9 +158,8 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
                 patience.wait(client, more_grace, to_send=True)  # it reads on: a new grace
                 patience.end, more_grace = time.monotonic() + PATIENCE, 10 * GRACE
             write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
-            if received.startswith(b"\x16"):
-                write(sys.stderr, f"{address} speaks TLS: open http://, not https://\n")
             if more:  # reading on: to close now would reset the connection (9112 9.6)
+                write(sys.stderr, HINTS.pop(received[:1], ""))
                 client.shutdown(socket.SHUT_WR)
                 patience.next_turn()
                 patience.wait(client)

@@ -160,11 +160,10 @@ class Log(unittest.TestCase):
 
     def test_a_word_about_tls(self) -> None:
         with Server() as running:
-            self.assertEqual(parse(running.ask(b"\x16\x03\x01\x02\x00\x01")).status, 400)
+            for _ in range(2000):  # once is enough: nobody may be reading
+                self.assertEqual(parse(running.ask(b"\x16\x03\x01\x02\x00\x01")).status, 400)
             status, errors = running.stop()
-        self.assertEqual(
-            (status, errors), (0, "127.0.0.1 speaks TLS: open http://, not https://\n")
-        )
+        self.assertEqual((status, errors), (0, "That was TLS: open http://, not https://\n"))
 
     def test_no_names_are_looked_up(self) -> None:
         forbid = "socket.getfqdn = socket.gethostbyaddr = socket.getnameinfo = None"
