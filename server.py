@@ -190,7 +190,7 @@ def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]
 def answer(received: bytes, if_unfinished: int) -> Answer:
     """Return the answer to received, whatever it is, or None: wait for more. Sees no socket."""
     start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")  # 9112 2.2
-    ended = b"\n\n" in received.lstrip(b"\r\n").replace(b"\r", b"")
+    ended = b"\n\r\n" in received.lstrip(b"\r\n") or b"\n\n" in received.lstrip(b"\r\n")
     head = HEAD.match(received) if ended else None
     method, path, major, minor = head.groups() if head else (b"", b"", b"1", b"1")
     fields = FRAMING.findall(head[0].lower().replace(b",", b" ")) if head else []
@@ -198,7 +198,7 @@ def answer(received: bytes, if_unfinished: int) -> Answer:
     lengths = {value.strip() for name, value in fields if name == b"content-length"}
     codings = [c for n, v in fields if n == b"transfer-encoding" for c in v.split()]
     table = (
-        (400, start_line and not re.match(TCHAR.encode(), start_line)),
+        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),
         (414, len(start_line) > START_LINE_LIMIT),
         (400, ended and not head),
         (431, (head.end() if head else len(received)) > HEAD_LIMIT),
