@@ -4,29 +4,31 @@ import concurrent.futures
 import unittest
 from typing import Any
 
-WAITING = ("test_browsers", "test_readme", "test_fuzz")  # these mostly wait for other processes
+MODULES = ("browsers", "readme", "fuzz", "answer", "operator", "patience")  # the slowest first
+ALONE = (
+    "TableOfAnswers",
+    "CommandLine",
+    "Faults",
+    "StalledClients",
+)  # patch modules, or hold a clock
 
 
 class SideBySide(unittest.TestSuite):
-    """Tests that run at the same time, each class in a thread of its own."""
+    """Test classes that run at the same time, each in a thread: they mostly wait for processes."""
 
     def run(self, result: unittest.TestResult, debug: bool = False) -> unittest.TestResult:
-        """Run them all, and the slowest first."""
+        """Run them all."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            list(pool.map(lambda suite: suite.run(result, debug), self))
+            list(pool.map(lambda suite: suite(result), self))
         return result
 
 
 def load_tests(loader: unittest.TestLoader, _: Any, __: Any) -> unittest.TestSuite:
-    """Return all tests: first those that wait, then one by one those with a clock in them."""
-    names = (
-        "test_browsers",
-        "test_readme",
-        "test_fuzz",
-        "test_answer",
-        "test_operator",
-        "test_patience",
-    )
-    suites = {name: loader.loadTestsFromName(f"tests.{name}") for name in names}
-    waiting = [classes for name in WAITING for classes in suites.pop(name)]
-    return unittest.TestSuite([SideBySide(waiting), *suites.values()])
+    """Return all tests: first those that may run side by side, then the others one by one."""
+    together, alone = SideBySide(), unittest.TestSuite()
+    for module in MODULES:
+        for tests in loader.loadTestsFromName(f"tests.test_{module}"):
+            assert isinstance(tests, unittest.TestSuite)
+            name = type(next(iter(tests))).__name__
+            (alone if name in ALONE else together).addTest(tests)
+    return unittest.TestSuite([together, alone])

@@ -283,6 +283,7 @@ class TableOfAnswers(unittest.TestCase):
     def test_whether_more_may_come(self) -> None:
         for request, more in (
             (fields(), False),
+            (b"GET / HTTP/1.1\r\n" + CHROME + b"\r\n", False),
             (line(b"GET /none HTTP/1.1"), False),
             (line(b"DELETE / HTTP/1.1"), False),
             (b"GET / HTTP/1.0\r\n\r\n", False),

@@ -64,14 +64,16 @@ class CommandLine(unittest.TestCase):
         with Server(str(port)) as running:  # at once again: SO_REUSEADDR
             self.assertEqual(running.address[1], port)
 
-    def test_port_8000_is_the_default(self) -> None:
-        with (
-            mock.patch.object(sys, "argv", ["server.py"]),
-            mock.patch.object(socket.socket, "bind", side_effect=OSError("not now")) as bind,
-            self.assertRaisesRegex(SystemExit, "127.0.0.1 port 8000"),
-        ):
-            server.main()
-        bind.assert_called_once_with(("127.0.0.1", 8000))
+    def test_ports(self) -> None:
+        for arguments, port in (([], 8000), (["0"], 0), (["65535"], 65535)):
+            with (
+                self.subTest(port),
+                mock.patch.object(sys, "argv", ["server.py", *arguments]),
+                mock.patch.object(socket.socket, "bind", side_effect=OSError("not now")) as bind,
+                self.assertRaisesRegex(SystemExit, f"127.0.0.1 port {port} .not now"),
+            ):
+                server.main()
+            bind.assert_called_once_with(("127.0.0.1", port))
 
     def test_bad_arguments(self) -> None:
         for arguments in (["70000"], ["-1"], ["65536"], ["x"], ["1", "2"], ["--nonsense"]):
