@@ -5,12 +5,7 @@ import unittest
 from typing import Any
 
 MODULES = ("browsers", "readme", "fuzz", "answer", "operator", "patience")  # the slowest first
-ALONE = (
-    "TableOfAnswers",
-    "CommandLine",
-    "Faults",
-    "StalledClients",
-)  # patch modules, or hold a clock
+ALONE = ("TableOfAnswers", "Ports", "Faults", "StalledClients")  # they patch, or hold a clock
 
 
 class SideBySide(unittest.TestSuite):

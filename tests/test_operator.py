@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 from unittest import mock
@@ -64,17 +63,6 @@ class CommandLine(unittest.TestCase):
         with Server(str(port)) as running:  # at once again: SO_REUSEADDR
             self.assertEqual(running.address[1], port)
 
-    def test_ports(self) -> None:
-        for arguments, port in (([], 8000), (["0"], 0), (["65535"], 65535)):
-            with (
-                self.subTest(port),
-                mock.patch.object(sys, "argv", ["server.py", *arguments]),
-                mock.patch.object(socket.socket, "bind", side_effect=OSError("not now")) as bind,
-                self.assertRaisesRegex(SystemExit, f"127.0.0.1 port {port} .not now"),
-            ):
-                server.main()
-            bind.assert_called_once_with(("127.0.0.1", port))
-
     def test_bad_arguments(self) -> None:
         for arguments in (["70000"], ["-1"], ["65536"], ["x"], ["1", "2"], ["--nonsense"]):
             with self.subTest(arguments):
@@ -109,6 +97,21 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((status, output, errors.count("\n")), (1, "", 1), errors)
         for word in words:
             self.assertIn(word, errors)
+
+
+class Ports(unittest.TestCase):
+    """The port asked for, without a listener."""
+
+    def test_ports(self) -> None:
+        for arguments, port in (([], 8000), (["0"], 0), (["65535"], 65535)):
+            with (
+                self.subTest(port),
+                mock.patch.object(sys, "argv", ["server.py", *arguments]),
+                mock.patch.object(socket.socket, "bind", side_effect=OSError("not now")) as bind,
+                self.assertRaisesRegex(SystemExit, f"127.0.0.1 port {port} .not now"),
+            ):
+                server.main()
+            bind.assert_called_once_with(("127.0.0.1", port))
 
 
 class Log(unittest.TestCase):
@@ -206,25 +209,14 @@ class Stopping(unittest.TestCase):
                 break
         self.assertLess(min(took), 1)
 
-    def test_under_a_load_that_never_ends(self) -> None:
-        with Server() as running:
-            over = threading.Event()
-
-            def load() -> None:
-                with contextlib.suppress(OSError):  # at its end they are refused or reset
-                    while not over.is_set():
-                        running.ask()
-
-            threads = [threading.Thread(target=load) for _ in range(30)]
-            for thread in threads:
-                thread.start()
-            time.sleep(0.2)
+    def test_a_queue_that_does_not_end(self) -> None:
+        slow = "server.converse = lambda client, *_: (time.sleep(0.1), client.close())"
+        with Server(code=slow) as running, contextlib.ExitStack() as stack:
+            for _ in range(100):  # these take ten seconds
+                stack.enter_context(running.connect(GET))
             began = time.monotonic()
             self.assertEqual(running.stop(), (0, ""))
             self.assertLess(time.monotonic() - began, 3)
-            over.set()
-            for thread in threads:
-                thread.join()
 
     def test_no_new_clients_while_it_ends(self) -> None:
         with Server() as running:
