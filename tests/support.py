@@ -1,7 +1,9 @@
 """What the tests share: a server in a process of its own, and clients down to the bytes."""
 
+import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -28,6 +30,15 @@ def require(*names: str) -> str:
     if os.environ.get("REQUIRE_TOOLS"):  # where they should be, a skipped test is a failure
         raise AssertionError(reason)
     raise unittest.SkipTest(reason)
+
+
+def free_port() -> int:
+    """Return a port that nobody has, and that no system hands out by itself meanwhile."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Response(NamedTuple):

@@ -17,7 +17,7 @@ import unittest
 from unittest import mock
 
 import server
-from tests.support import GET, LONG, ROOT, Server, parse, read_all, require
+from tests.support import GET, LONG, ROOT, Server, free_port, parse, read_all, require
 
 STAMP = r"\[\d\d/[A-Z][a-z]{2}/20\d\d:\d\d:\d\d:\d\d \+0000\]"
 HAS_IPV6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6")
@@ -54,9 +54,7 @@ class CommandLine(unittest.TestCase):
                 self.assertRegex(running.log()[0], rf'^::1 - - {STAMP} "GET / HTTP/1.1" 200 \d+$')
 
     def test_a_port_of_ones_own_and_another_folder(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         with Server(str(port), cwd=tempfile.gettempdir()) as running:
             self.assertEqual(running.address[1], port)
             self.assertEqual(parse(running.ask()).status, 200)
@@ -254,10 +252,8 @@ class Faults(unittest.TestCase):
                     self.assertEqual(running.stop(), (0, ""))
 
     def test_standard_error_that_cannot_be_written(self) -> None:
-        with tempfile.TemporaryFile() as log, socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-            probe.close()
+        with tempfile.TemporaryFile() as log:
+            port = str(free_port())
             command = f'exec "{sys.executable}" "{ROOT / "server.py"}" {port} 2>&-'
             process = subprocess.Popen(["/bin/sh", "-c", command], stdout=log)
             try:

@@ -14,7 +14,7 @@ import time
 import unittest
 from collections.abc import Iterator
 
-from tests.support import GET, LONG, ROOT, Server, parse, read_all, require
+from tests.support import GET, LONG, ROOT, Server, free_port, parse, read_all, require
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", re.sub(r"(?m)^   (?=\S|$)", "", README), re.S | re.M)
@@ -29,15 +29,6 @@ def program(words: str) -> str:
     """Return the one Python program in README that has these words in it."""
     (text,) = (text for text in blocks("python") if words in text)
     return text
-
-
-def free_ports(count: int) -> list[int]:
-    """Return the numbers of ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def plain(text: str) -> str:
@@ -165,7 +156,7 @@ class Programs(unittest.TestCase):
 
     def test_threads_and_processes(self) -> None:
         for words in ("threading", "multiprocessing"):
-            (port,) = free_ports(1)
+            port = free_port()
             with self.subTest(words), running(program(words), {"8000": str(port)}):
                 ask(port)
                 with socket.create_connection(("127.0.0.1", port), LONG) as stalled:
@@ -177,25 +168,25 @@ class Programs(unittest.TestCase):
                     self.assertEqual(parse(read_all(stalled)).status, 200)
 
     def test_the_time_and_the_visits(self) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         with running(program("sqlite3"), {}, str(port)) as folder:
             shown = [get(port, "/time") for _ in range(2)]
             self.assertRegex(shown[0], rb"^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d 20\d\d, visit 1\n$")
             self.assertRegex(shown[1], rb", visit 2\n$")
             self.assertEqual(parse(ask(port, b"GET / HTTP/1.0\n\n")).status, 404)
             with tempfile.TemporaryFile() as output:
-                (other,) = free_ports(1)
+                other = free_port()
                 with started(folder, output.fileno(), str(other)):
                     self.assertRegex(get(other, "/time?again"), rb", visit 3\n$")
 
     def test_the_standard_library(self) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         with running(program("http.server"), {"8000": str(port)}):
             self.assertEqual(get(port, "/"), (ROOT / "index.html").read_bytes())
             self.assertEqual(get(port, "/test.jpg"), (ROOT / "test.jpg").read_bytes())
 
     def test_the_framework(self) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         with running(program("site.page"), {}, str(port)):
             self.assertEqual(get(port, "/hello?x"), b"<h1>Hello</h1>")
             self.assertEqual(parse(ask(port, b"GET /none HTTP/1.0\n\n")).status, 404)
@@ -206,7 +197,7 @@ class BehindNginx(unittest.TestCase):
 
     def test_not_one_request_fails(self) -> None:
         nginx = require("nginx")
-        (front,) = free_ports(1)
+        front = free_port()
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             copies = [stack.enter_context(Server()) for _ in range(3)]
