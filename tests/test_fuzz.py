@@ -3,14 +3,13 @@
 import os
 import pathlib
 import random
-import re
 import socket
 import sys
 import time
 import unittest
 
 import server
-from tests.support import GET, Server, parse
+from tests.support import GET, Server, descriptors, parse
 from tests.test_answer import ROWS, status_of
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0.3"))  # for each of the two fuzz tests
@@ -36,15 +35,12 @@ def noise(source: random.Random) -> bytes:
     return bytes(request)
 
 
-def resources(pid: int) -> tuple[int, int]:
-    """Return memory in KiB and number of open descriptors of a process, as far as they tell."""
+def memory(pid: int) -> int:
+    """Return the KiB that a process has resident, or 0 where nobody counts, or they mean little."""
     status = pathlib.Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return 0, 0
-    if sys.implementation.name == "pypy":  # its memory grows until its compiler has warmed up
-        return 0, len(os.listdir(f"/proc/{pid}/fd"))
-    memory = re.search(r"VmRSS:\s*(\d+) kB", status.read_text())
-    return int(memory[1]) if memory else 0, len(os.listdir(f"/proc/{pid}/fd"))
+    if not status.exists() or sys.implementation.name == "pypy":  # grows while it compiles
+        return 0
+    return int(status.read_text().partition("VmRSS:")[2].split()[0])
 
 
 class Noise(unittest.TestCase):
@@ -79,16 +75,16 @@ class Noise(unittest.TestCase):
     def test_the_socket_path(self) -> None:
         with Server() as running:
             running.ask()
-            _, descriptors = resources(running.process.pid)
+            pid = running.process.pid
+            before = descriptors(pid)
             while time.monotonic() < self.end:
                 self.one_client(running)
                 self.count += 1
                 if self.count % 50 == 0:
                     self.assertEqual(parse(running.ask()).status, 200)
             self.assertEqual(parse(running.ask()).status, 200)
-            memory, now_open = resources(running.process.pid)
-            self.assertEqual(now_open, descriptors)
-            self.assertLess(memory, 40_000)
+            self.assertEqual(descriptors(pid), before)
+            self.assertLess(memory(pid), 40_000)
             self.assertEqual(running.stop()[0], 0)
 
     def one_client(self, running: Server) -> None:
@@ -121,17 +117,20 @@ class Quantity(unittest.TestCase):
     def test_soak(self) -> None:
         picture = GET.replace(b"/", b"/test.jpg", 1)
         with Server() as running:
+            pid = running.process.pid
             for number in range(REQUESTS):
                 if number == REQUESTS // 10:
-                    before = resources(running.process.pid)
+                    before = memory(pid), descriptors(pid)
                 head = picture if number % 3 == 0 else GET
                 if number % 2:  # and a head never seen before
                     head = head[:-2] + b"A: %d\r\n\r\n" % number
                 raw = running.ask(head)
                 if raw[:15] != b"HTTP/1.1 200 OK":
                     self.fail(f"request {number}: {raw[:100]!r}")
-            memory, descriptors = resources(running.process.pid)
-            self.assertEqual(descriptors, before[1])
-            self.assertLess(memory, before[0] + 1500)
+            after = memory(pid), descriptors(pid)
+            self.assertEqual(after[1], before[1])
+            self.assertLess(after[0], before[0] + 1500)
             if "SOAK_REQUESTS" in os.environ:
-                print(f"\nsoak: {REQUESTS} requests, KiB {before[0]} to {memory}", file=sys.stderr)
+                print(
+                    f"\nsoak: {REQUESTS} requests, KiB {before[0]} to {after[0]}", file=sys.stderr
+                )

@@ -17,7 +17,17 @@ import unittest
 from unittest import mock
 
 import server
-from tests.support import GET, LONG, ROOT, Server, free_port, parse, read_all, require
+from tests.support import (
+    GET,
+    LONG,
+    ROOT,
+    Server,
+    descriptors,
+    free_port,
+    parse,
+    read_all,
+    require,
+)
 
 STAMP = r"\[\d\d/[A-Z][a-z]{2}/20\d\d:\d\d:\d\d:\d\d \+0000\]"
 HAS_IPV6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6")
@@ -356,9 +366,3 @@ def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used, as Linux counts it."""
     numbers = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def descriptors(pid: int) -> int:
-    """Return how many descriptors a process has open, or 0 where nobody counts them."""
-    folder = f"/proc/{pid}/fd"
-    return len(os.listdir(folder)) if os.path.isdir(folder) else 0
