@@ -21,9 +21,9 @@ from typing import Optional, TextIO
 
 START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
-SEND_BUFFER = 64 * 1024  # bytes: the picture fits; a larger one shows early that it is read
-PATIENCE = 10.0  # seconds for a head while nobody else waits: a person can type it
-GRACE = 0.1  # seconds for a client that keeps somebody else waiting
+SEND_BUFFER = 64 * 1024  # bytes: the picture fits; of a larger one, each send shows that it is read
+PATIENCE = 10.0  # seconds for a wait while nobody else waits: a person can type a head
+GRACE = 0.1  # seconds for a client that keeps somebody else waiting; wait looks 5 times in it
 Answer = Optional[tuple[bytes, str, bool]]  # response, log entry, whether more came or is to come
 
 
@@ -56,8 +56,8 @@ ERRORS = {
 HINTS = {b"\x16": "That was TLS: open http://, not https://\n"}  # said once, not to each stranger
 CODINGS = set(b"chunked compress deflate gzip x-compress x-gzip".split())  # 9112 7
 TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
-PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3
-URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){0,255})"  # 3.2.2
+PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3 and 3.2.2
+URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){0,255})"
 # "/x?y", origin-form, or "http://host/x?y", absolute-form (9112 3.2); browsers' queries are lax
 TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/? ]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
 OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d*"  # PRI: HTTP/2 begins
@@ -84,17 +84,16 @@ def main() -> None:
         if os.name == "posix":  # restart on the same port at once; on Windows it means sharing it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accept copies it
+        patience = Patience(listener)
         try:
             listener.bind((args.bind, args.port))
             listener.listen(socket.SOMAXCONN)
         except (OSError, TypeError, ValueError) as error:
             sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try another port or IP.")
 
-        patience = Patience(listener)
-
         def stop(*_: object) -> None:
             listener.setblocking(False)  # accept fails once the queue is empty
-            patience.last = time.monotonic() + 0.8  # should it never be empty
+            patience.stop_at = time.monotonic() + 0.8  # even if more and more clients come
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
 
         signal.signal(signal.SIGINT, stop)
@@ -102,7 +101,7 @@ def main() -> None:
         ip, port = listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ip, f"[{ip}]" if ":" in ip else ip)
         write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
-        while time.monotonic() < patience.last:
+        while time.monotonic() < patience.stop_at:
             try:
                 client, address = listener.accept()
                 converse(client, address[0], patience, args.verbose)
@@ -113,32 +112,33 @@ def main() -> None:
 
 
 class Patience:
-    """The one rule for every wait: ten seconds; if somebody else waits, a part of one grace."""
+    """The one rule for every wait: ten seconds; if somebody else waits, what a grace has left."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.grace, self.end, self.last = listener, GRACE, 0.0, float("inf")
+        self.listener, self.stop_at, self.grace, self.extra = listener, float("inf"), GRACE, GRACE
 
     def next_turn(self) -> None:
-        """Begin a turn. Each mends the grace a bit; once nobody waits, it is whole again."""
-        self.grace = min(GRACE, self.grace * 1.005)
-        if self.grace < GRACE and not select.select([self.listener], [], [], 0)[0]:
-            self.grace = GRACE
-        self.end = time.monotonic() + PATIENCE
+        """Begin a turn. Each mends the grace a bit; once nobody waits, all of it is back."""
+        if self.grace < GRACE or self.extra < GRACE:
+            self.grace = min(GRACE, max(GRACE / 1000, self.grace * 1.005))
+            self.extra = min(GRACE, max(GRACE / 1000, self.extra * 1.005))
+            if not any(select.select([self.listener], [], [], 0)):
+                self.grace = self.extra = GRACE
+        self.now, self.end = time.monotonic(), time.monotonic() + PATIENCE
 
-    def wait(self, client: socket.socket, more_grace: float = 0.0, to_send: bool = False) -> None:
-        """Return as soon as client can be read, or sent to; TimeoutError when its time is up."""
-        readers, writers = ([], [client]) if to_send else ([client], [])
-        ready = False
-        while not ready:
-            now = time.monotonic()
-            others = self.listener.gettimeout() == 0 or select.select([self.listener], [], [], 0)[0]
+    def wait(self, client: socket.socket, extra: float = 0.0, to_send: bool = False) -> bool:
+        """Return True as soon as client can be read, or sent to; False when its time is up."""
+        ins, outs = ([], [client]) if to_send else ([client], [])
+        began, others, ready = self.now, False, False
+        while not ready and self.now < self.end:
+            others = self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0))
             if others:
-                self.end = min(self.end, self.last, now + self.grace + more_grace)
-            if now >= self.end:
-                raise TimeoutError
-            ready = any(select.select(readers, writers, [], min(self.end - now, GRACE / 5)))
-            if others:  # what one takes the next ones miss: they share one grace
-                self.grace = max(GRACE / 1000, self.grace - (time.monotonic() - now) / 2)
+                self.end = min(self.end, self.stop_at, self.now + self.grace + extra)
+            ready = any(select.select(ins, outs, [], max(0, min(self.end - self.now, GRACE / 5))))
+            self.now = time.monotonic()
+        if others and not (to_send and ready):  # whom this one kept waiting, have less of it
+            self.grace -= min(self.now - began, self.grace) / 2  # so all of them take two
+        return ready
 
 
 def converse(client: socket.socket, address: str, patience: Patience, verbose: bool) -> None:
@@ -153,37 +153,35 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
             reply, entry, more = answered
             whole, when = dated(reply, int(time.time()))
             heads = marked(">", received) + marked("<", whole) if verbose else ""
-            unsent, more_grace, patience.end = memoryview(whole), 0.0, time.monotonic() + PATIENCE
+            unsent, extra = memoryview(whole), patience.extra  # more time for one who reads on
             while unsent := unsent[client.send(unsent) :]:
-                patience.wait(client, more_grace, to_send=True)  # it reads on: a new grace
-                patience.end, more_grace = time.monotonic() + PATIENCE, 10 * GRACE
+                began, patience.end = patience.now, time.monotonic() + PATIENCE
+                if not patience.wait(client, extra, to_send=True):
+                    raise TimeoutError  # nothing was sent as a whole, so there is nothing to log
+                extra = max(extra, min(10 * GRACE, 2 * (patience.now - began)))  # slow but steady
             write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
             if more:  # reading on: to close now would reset the connection (9112 9.6)
                 write(sys.stderr, HINTS.pop(received[:1], ""))
                 client.shutdown(socket.SHUT_WR)
                 patience.next_turn()
-                patience.wait(client)
-                while client.recv(HEAD_LIMIT):
-                    patience.wait(client)
-    except OSError:
-        pass  # it has gone, or its time is up: the next, please
+                while patience.wait(client) and client.recv(HEAD_LIMIT):
+                    pass
+    except OSError:  # it left or stopped reading: next, with less of both, should it be a crowd
+        patience.grace, patience.extra = patience.grace / 2, patience.extra / 4
 
 
 def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]:
     """Return what was received until it had an answer, or none could come of it."""
     received = b""
-    try:
-        while True:
-            try:
-                received += (piece := client.recv(HEAD_LIMIT))
-                answered = answer(received, 0 if piece else 400)
-                if answered or not piece:
-                    return received, answered
-            except BlockingIOError:
-                pass  # nothing there yet
-            patience.wait(client)
-    except TimeoutError:
-        return received, answer(received, 408)
+    while True:
+        try:
+            received += (piece := client.recv(HEAD_LIMIT))
+            if (answered := answer(received, 0 if piece else 400)) or not piece:
+                return received, answered
+        except BlockingIOError:
+            pass  # nothing there yet
+        if not patience.wait(client):
+            return received, answer(received, 408)
 
 
 @functools.lru_cache(maxsize=64)  # a browser's head is the same each time

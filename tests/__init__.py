@@ -5,7 +5,8 @@ import unittest
 from typing import Any
 
 MODULES = ("browsers", "readme", "fuzz", "answer", "operator", "patience")  # the slowest first
-ALONE = ("TableOfAnswers", "Ports", "Faults", "StalledClients")  # they patch, or hold a clock
+# these patch what others use, or hold a clock
+ALONE = ("TableOfAnswers", "Ports", "Faults", "StalledClients", "TheRule")
 
 
 class SideBySide(unittest.TestSuite):

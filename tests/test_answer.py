@@ -218,10 +218,15 @@ class Pieces:
 
 
 class Patient:
-    """A Patience that never runs out."""
+    """A Patience that runs out after so many waits."""
 
-    def wait(self, client: Pieces) -> None:
+    def __init__(self, waits: float = float("inf")) -> None:
+        self.waits = waits
+
+    def wait(self, client: Pieces) -> bool:
         """Return at once."""
+        self.waits -= 1
+        return self.waits >= 0
 
 
 def status_of(*pieces: bytes) -> Optional[int]:
