@@ -238,8 +238,7 @@ def marked(mark: str, message: bytes) -> str:
 def write(stream: Optional[TextIO], text: str) -> None:
     """Write text at once, past all buffers: a log that can't be written costs no response."""
     try:
-        if stream:  # None, where it was closed from the start
-            os.write(stream.fileno(), text.encode())
+        os.write(stream.fileno() if stream else -1, text.encode())  # None: closed from the start
     except OSError:
         pass
 
