@@ -24,7 +24,7 @@ HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes: the picture fits; of a larger one, each send shows that it is read
 PATIENCE = 10.0  # seconds for a wait while nobody else waits: a person can type a head
 GRACE = 0.1  # seconds for a client that keeps somebody else waiting; wait looks 5 times in it
-Answer = Optional[tuple[bytes, str, bool]]  # response, log entry, whether more came or is to come
+Answer = Optional[tuple[bytes, str, str, bool]]  # response; to log: start line, result; read on?
 
 
 def response(status: str, content_type: str, content: bytes, *extra: str) -> bytes:
@@ -54,7 +54,6 @@ ERRORS = {
     )
 }
 HINTS = {b"\x16": "That was TLS: open http://, not https://\n"}  # said once, not to each stranger
-CODINGS = set(b"chunked compress deflate gzip x-compress x-gzip".split())  # 9112 7
 TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
 PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3 and 3.2.2
 URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){0,255})"
@@ -68,7 +67,7 @@ FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
 # Host = uri-host [ ":" port ] (9110 7.2), no blank taken twice; Content-Length = 1*DIGIT (8.6)
 KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
 HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
-FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # for whom; its end
+FRAMING = re.compile(rb"\n(?:host|content-length|transfer-encoding):.*")  # its host and its end
 
 
 def main() -> None:
@@ -150,7 +149,7 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
             received, answered = read_head(client, patience)
             if not answered:
                 return  # nothing was sent: browsers open spare connections
-            reply, entry, more = answered
+            reply, start_line, result, more = answered
             whole, when = dated(reply, int(time.time()))
             heads = marked(">", received) + marked("<", whole) if verbose else ""
             unsent, extra = memoryview(whole), patience.extra  # more time for one who reads on
@@ -159,7 +158,7 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
                 if not patience.wait(client, extra, to_send=True):
                     raise TimeoutError  # nothing was sent as a whole, so there is nothing to log
                 extra = max(extra, min(10 * GRACE, 2 * (patience.now - began)))  # slow but steady
-            write(sys.stdout, f"{heads}{address} - - [{when}] {entry}\n")
+            write(sys.stdout, f'{heads}{address} - - [{when}] "{start_line}" {result}\n')
             if more:  # reading on: to close now would reset the connection (9112 9.6)
                 write(sys.stderr, HINTS.pop(received[:1], ""))
                 client.shutdown(socket.SHUT_WR)
@@ -184,41 +183,45 @@ def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]
             return received, answer(received, 408)
 
 
-@functools.lru_cache(maxsize=64)  # a browser's head is the same each time
+@functools.lru_cache(maxsize=64)  # heads come again, and essences more often
 def answer(received: bytes, if_unfinished: int) -> Answer:
-    """Return the answer to received, whatever it is, or None: wait for more. Sees no socket."""
-    start_line = received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")  # 9112 2.2
-    ended = b"\n\r\n" in received.lstrip(b"\r\n") or b"\n\n" in received.lstrip(b"\r\n")
+    """Return the answer to received, or None: not yet, and none to nothing. Sees no socket."""
+    request = received.lstrip(b"\r\n")  # 9112 2.2
+    start_line = request.partition(b"\n")[0].rstrip(b"\r")
+    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")  # for the log
+    ended = b"\n\r\n" in request or b"\n\n" in request
     head = HEAD.match(received) if ended else None
     method, path, major, minor = head.groups() if head else (b"", b"", b"1", b"1")
-    fields = FRAMING.findall(head[0].lower().replace(b",", b" ")) if head else []
-    hosts = [value for name, value in fields if name == b"host"]
-    lengths = {value.strip() for name, value in fields if name == b"content-length"}
-    codings = [c for n, v in fields if n == b"transfer-encoding" for c in v.split()]
-    table = (
+    framing = b"".join(FRAMING.findall(head[0].lower())) if head else b""
+    if head and path and len(received) <= START_LINE_LIMIT:  # neither 414 nor 431
+        essence = b"%b %b HTTP/%b.%b%b\n\n%b" % (*head.groups(), framing, received[head.end() :])
+        if essence != received and (known := answer(essence, 0)):  # its essence is itself
+            return known[0], escaped, *known[2:]  # nothing else in a head changes an answer
+    hosts = framing.count(b"\nhost:")
+    lengths = set(re.findall(rb"\ncontent-length:[ \t]*(\d+)", framing))
+    codings = re.findall(rb"[^\s,]+", b",".join(re.findall(rb"\ntransfer-encoding:(.*)", framing)))
+    table = (  # of all that can be wrong: the first row that applies counts
         (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),
         (414, len(start_line) > START_LINE_LIMIT),
         (400, ended and not head),
         (431, (head.end() if head else len(received)) > HEAD_LIMIT),
-        (if_unfinished if start_line else 0, not head),  # 0 is no status: wait for more
+        (if_unfinished if start_line else 0, not head),  # 0: no answer, or not yet
         (505, major != b"1"),
-        (400, len(hosts) > 1 or (not hosts and minor != b"0")),  # 9112 3.2
+        (400, hosts > 1 or (not hosts and minor != b"0")),  # 9112 3.2
         (400, len(lengths) > 1 or (codings and (lengths or minor == b"0"))),  # 9112 6.1, 6.3
-        (501, not CODINGS.issuperset(codings)),
-        (400, codings and (codings[-1] != b"chunked" or codings.count(b"chunked") > 1)),
+        (501, not set(codings) <= {*b"chunked compress deflate gzip x-compress x-gzip".split()}),
+        (400, codings and (codings[-1:] != [b"chunked"] or codings.count(b"chunked") > 1)),
         (405, method in {b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"}),
         (501, method not in (b"GET", b"HEAD")),
         (404, (path or b"/") not in CONTENTS),  # "http://host" has no path
     )
-    status = next((status for status, applies in table if applies), 200)
-    if status == 0:
+    if not (status := next((status for status, applies in table if applies), 200)):
         return None
     reply = ERRORS.get(status) or CONTENTS[path or b"/"]
-    content = reply.index(b"\r\n\r\n") + 4
-    size = 0 if start_line.startswith(b"HEAD ") else len(reply) - content  # 9110 9.3.2
-    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")
+    start = reply.index(b"\r\n\r\n") + 4  # of the content
+    size = 0 if start_line.startswith(b"HEAD ") else len(reply) - start  # 9110 9.3.2
     more = not head or head.end() < len(received) or bool(lengths or codings)
-    return reply[: content + size], f'"{escaped}" {status} {size or "-"}', more
+    return reply[: start + size], escaped, f"{status} {size or '-'}", more
 
 
 @functools.lru_cache(maxsize=2)  # page and picture of this second

@@ -280,7 +280,7 @@ class TableOfAnswers(unittest.TestCase):
             self.assertEqual(status_of(begun), 400)
             late = server.answer(begun, 408)
             assert late
-            self.assertEqual((late[0][9:12], late[2]), (b"408", True))
+            self.assertEqual((late[0][9:12], late[3]), (b"408", True))
         for nothing in (b"", b"\r\n", b"\n", b"\r"):
             self.assertIsNone(status_of(nothing))
             self.assertIsNone(server.answer(nothing, 408))
@@ -301,7 +301,24 @@ class TableOfAnswers(unittest.TestCase):
             with self.subTest(request=request):
                 answered = server.answer(request, 0)
                 assert answered
-                self.assertEqual(answered[2], more)
+                self.assertEqual(answered[3], more)
+
+    def test_other_fields_change_no_answer(self) -> None:
+        for request, _ in self.each():
+            before, blank, after = request.rpartition(b"\n\r\n")
+            if blank and len(request) < 10000:
+                for size in (1, 10000):
+                    longer = before + b"\nA: " + b"a" * size + blank + after
+                    self.assertEqual(server.answer(longer, 0), server.answer(request, 0), size)
+
+    def test_what_is_remembered(self) -> None:
+        server.answer.cache_clear()
+        for number in range(10):  # heads of which each is new, and what decides on them is not
+            request = line(b"GET /?%d HTTP/1.1" % number).replace(b"\r\n\r\n", b"\r\nA: b\r\n\r\n")
+            self.assertIsNotNone(server.answer(request, 0))
+        self.assertEqual(server.answer.cache_info().hits, 9)
+        whole, _ = server.dated(server.pic_content, 1)
+        self.assertIs(whole, server.dated(server.pic_content, 1)[0])  # no copy for each request
 
     def test_long_heads_cost_no_time(self) -> None:
         for request in (
@@ -318,17 +335,18 @@ class TableOfAnswers(unittest.TestCase):
             self.assertLess(time.process_time() - began, 1)
 
     def test_log_entries(self) -> None:
-        for request, entry in (
-            (fields(), f'"GET / HTTP/1.1" 200 {len(PAGE)}'),
-            (b"\r\n" + line(b"GET /test.jpg HTTP/1.1"), f'"GET /test.jpg HTTP/1.1" 200 {len(PICTURE)}'),
-            (line(b"HEAD / HTTP/1.1"), '"HEAD / HTTP/1.1" 200 -'),
-            (b'A"\\\x1b[2J\xe9\t\x7f\x80\n\n', '"A\\x22\\\\\\x1b[2J\\xe9\\t\\x7f\\x80" 400 61'),
-            (b"\x16\x03\x01", '"\\x16\\x03\\x01" 400 61'),
+        for request, start_line, result in (
+            (fields(), "GET / HTTP/1.1", f"200 {len(PAGE)}"),
+            (line(b"GET /?a=b HTTP/1.1"), "GET /?a=b HTTP/1.1", f"200 {len(PAGE)}"),
+            (b"\n" + line(b"GET /test.jpg HTTP/1.1"), "GET /test.jpg HTTP/1.1", f"200 {len(PICTURE)}"),
+            (line(b"HEAD / HTTP/1.1"), "HEAD / HTTP/1.1", "200 -"),
+            (b'A"\\\x1b[2J\xe9\t\x7f\x80\n\n', "A\\x22\\\\\\x1b[2J\\xe9\\t\\x7f\\x80", "400 61"),
+            (b"\x16\x03\x01", "\\x16\\x03\\x01", "400 61"),
         ):  # fmt: skip
             with self.subTest(request=request):
                 answered = server.answer(request, 0)
                 assert answered
-                self.assertEqual(answered[1], entry)
+                self.assertEqual(answered[1:3], (start_line, result))
 
     def test_true_for_all_bytes(self) -> None:
         seed = random.randrange(1 << 30)
