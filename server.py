@@ -197,7 +197,7 @@ def answer(received: bytes, if_unfinished: int) -> Answer:
         essence = b"%b %b HTTP/%b.%b%b\n\n%b" % (*head.groups(), framing, received[head.end() :])
         if essence != received and (known := answer(essence, 0)):  # its essence is itself
             return known[0], escaped, *known[2:]  # nothing else in a head changes an answer
-    hosts = framing.count(b"\nhost:")
+    hosts, coded = framing.count(b"\nhost:"), b"\ntransfer-encoding:" in framing
     lengths = set(re.findall(rb"\ncontent-length:[ \t]*(\d+)", framing))
     codings = re.findall(rb"[^\s,]+", b",".join(re.findall(rb"\ntransfer-encoding:(.*)", framing)))
     table = (  # of all that can be wrong: the first row that applies counts
@@ -208,9 +208,9 @@ def answer(received: bytes, if_unfinished: int) -> Answer:
         (if_unfinished if start_line else 0, not head),  # 0: no answer, or not yet
         (505, major != b"1"),
         (400, hosts > 1 or (not hosts and minor != b"0")),  # 9112 3.2
-        (400, len(lengths) > 1 or (codings and (lengths or minor == b"0"))),  # 9112 6.1, 6.3
+        (400, len(lengths) > 1 or (coded and (lengths or minor == b"0"))),  # 9112 6.1, 6.3
         (501, not set(codings) <= {*b"chunked compress deflate gzip x-compress x-gzip".split()}),
-        (400, codings and (codings[-1:] != [b"chunked"] or codings.count(b"chunked") > 1)),
+        (400, coded and (codings[-1:] != [b"chunked"] or codings.count(b"chunked") > 1)),
         (405, method in {b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"}),
         (501, method not in (b"GET", b"HEAD")),
         (404, (path or b"/") not in CONTENTS),  # "http://host" has no path
@@ -220,7 +220,7 @@ def answer(received: bytes, if_unfinished: int) -> Answer:
     reply = ERRORS.get(status) or CONTENTS[path or b"/"]
     start = reply.index(b"\r\n\r\n") + 4  # of the content
     size = 0 if start_line.startswith(b"HEAD ") else len(reply) - start  # 9110 9.3.2
-    more = not head or head.end() < len(received) or bool(lengths or codings)
+    more = not head or head.end() < len(received) or bool(lengths or coded)
     return reply[: start + size], escaped, f"{status} {size or '-'}", more
 
 
