@@ -174,7 +174,7 @@ def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]
     received = b""
     while True:
         try:
-            received += (piece := client.recv(HEAD_LIMIT))
+            received += (piece := client.recv(HEAD_LIMIT + 1 - len(received)))
             if (answered := answer(received, 0 if piece else 400)) or not piece:
                 return received, answered
         except BlockingIOError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 import server
-from tests.support import ROOT, Server, parse
+from tests.support import GET, ROOT, Server, parse
 
 PAGE, PICTURE = (ROOT / "index.html").read_bytes(), (ROOT / "test.jpg").read_bytes()
 CHROME = b"""Host: 127.0.0.1:8000
@@ -278,6 +278,24 @@ class TableOfAnswers(unittest.TestCase):
             for end in range(len(request)):
                 self.assertIsNone(server.answer(request[:end], 0), request[:end])
             self.assertIsNotNone(server.answer(request, 0))
+
+    def test_a_client_that_is_never_waited_for_is_timed_all_the_same(self) -> None:
+        client = Pieces([])
+        client.script = [b"G"] * 100  # a byte is always there
+        received, answered = server.read_head(client, Patient(9))  # type: ignore[arg-type]
+        assert answered
+        self.assertEqual((received, answered[0][9:12]), (b"G" * 10, b"408"))
+
+    def test_what_is_buffered_is_bounded(self) -> None:
+        for request in (
+            GET[:-2] + b"a:b\r\n" * 20000,
+            GET + b"x" * 100_000,
+            GET[:9] + b"\n" * 99999,
+        ):
+            for size in (1000, 65535, 100_000):
+                parts = [request[i : i + size] for i in range(0, len(request), size)]
+                received, _ = server.read_head(Pieces(parts), Patient())  # type: ignore[arg-type]
+                self.assertLessEqual(len(received), 65537)
 
     def test_end_of_file_and_end_of_time_in_mid_head(self) -> None:
         for begun in (b"G", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\nGET"):
