@@ -90,10 +90,10 @@ def main() -> None:
         except (OSError, TypeError, ValueError) as error:
             sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try another port or IP.")
 
-        def stop(*_: object) -> None:
+        def stop(number: int, _: object) -> None:
             listener.setblocking(False)  # accept fails once the queue is empty
             patience.stop_at = time.monotonic() + 0.8  # even if more and more clients come
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+            signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends it at once
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
@@ -103,10 +103,10 @@ def main() -> None:
         while time.monotonic() < patience.stop_at:
             try:
                 client, address = listener.accept()
-                converse(client, address[0], patience, args.verbose)
+                converse(client, address[0] if address else "-", patience, args.verbose)
+            except BlockingIOError:  # stop was called, and the queue is empty
+                return
             except OSError:
-                if listener.gettimeout() == 0:  # stop was called, and the queue is empty
-                    return
                 time.sleep(0.1)  # mostly out of descriptors or memory: no busy loop
 
 

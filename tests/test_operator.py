@@ -121,6 +121,20 @@ class Ports(unittest.TestCase):
                 server.main()
             bind.assert_called_once_with(("127.0.0.1", port))
 
+    def test_nobody_shares_it(self) -> None:
+        for system, reuses in (("posix", True), ("nt", False)):  # nt: there, it means sharing
+            with (
+                self.subTest(system),
+                mock.patch.object(os, "name", system),
+                mock.patch.object(sys, "argv", ["server.py", "0"]),
+                mock.patch.object(socket.socket, "setsockopt") as setsockopt,
+                mock.patch.object(socket.socket, "bind", side_effect=OSError("not now")),
+                self.assertRaises(SystemExit),
+            ):
+                server.main()
+            options = [call.args[1] for call in setsockopt.call_args_list]
+            self.assertEqual(socket.SO_REUSEADDR in options, reuses)
+
 
 class Log(unittest.TestCase):
     """One line for each response, in the Common Log Format, with nothing dangerous in it."""
@@ -219,12 +233,15 @@ class Stopping(unittest.TestCase):
 
     def test_a_queue_that_does_not_end(self) -> None:
         slow = "server.converse = lambda client, *_: (time.sleep(0.1), client.close())"
-        with Server(code=slow) as running, contextlib.ExitStack() as stack:
-            for _ in range(100):  # these take ten seconds
-                stack.enter_context(running.connect(GET))
-            began = time.monotonic()
-            self.assertEqual(running.stop(), (0, ""))
-            self.assertLess(time.monotonic() - began, 3)
+        took = [9.0]
+        while took[-1] > 1.4 and len(took) < 4:
+            with Server(code=slow) as running, contextlib.ExitStack() as stack:
+                for _ in range(100):  # these take ten seconds
+                    stack.enter_context(running.connect(GET))
+                began = time.monotonic()
+                self.assertEqual(running.stop(), (0, ""))
+                took.append(time.monotonic() - began)
+        self.assertLess(min(took), 1.4)
 
     def test_no_new_clients_while_it_ends(self) -> None:
         with Server() as running:
@@ -234,19 +251,20 @@ class Stopping(unittest.TestCase):
 
     def test_a_second_ctrl_c_ends_it_at_once(self) -> None:
         slow = "server.converse = lambda *_: time.sleep(60)"  # nothing that would end by itself
-        with Server(code=slow) as running, running.connect(GET):
-            time.sleep(0.2)
-            running.process.send_signal(signal.SIGINT)
-            time.sleep(0.2)
-            self.assertIsNone(running.process.poll())
-            status, errors = running.stop(signal.SIGINT)
-            self.assertEqual((status, errors), (-signal.SIGINT, ""))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number), Server(code=slow) as running, running.connect(GET):
+                time.sleep(0.2)
+                running.process.send_signal(number)
+                time.sleep(0.2)
+                self.assertIsNone(running.process.poll())
+                self.assertEqual(running.stop(number), (-number, ""))
 
 
 class Faults(unittest.TestCase):
     """Nothing that goes wrong around it ends it, or costs a response."""
 
     def test_a_log_that_cannot_be_written(self) -> None:
+        page = (ROOT / "index.html").read_bytes()
         reader, writer = os.pipe()
         os.close(reader)
         with open("/dev/full", "wb") as full, os.fdopen(writer, "wb") as broken:
@@ -257,8 +275,8 @@ class Faults(unittest.TestCase):
                 ("closed with standard input", {"preexec_fn": lambda: os.closerange(0, 2)}),
             ):
                 with self.subTest(name), Server(**options) as running:
-                    for _ in range(3):
-                        self.assertEqual(parse(running.ask()).status, 200)
+                    for _ in range(3):  # and no line of the log goes to a client instead
+                        self.assertEqual(parse(running.ask()).content, page)
                     self.assertEqual(running.stop(), (0, ""))
 
     def test_standard_error_that_cannot_be_written(self) -> None:
@@ -285,7 +303,6 @@ class Faults(unittest.TestCase):
         listener = mock.MagicMock(spec=socket.socket)
         listener.__enter__.return_value = listener
         listener.getsockname.return_value = ("127.0.0.1", 1)
-        listener.gettimeout.side_effect = [None] * len(names) + [0]
         failures = [OSError(getattr(errno, name), name) for name in names]
         listener.accept.side_effect = [*failures, BlockingIOError()]
         with (
@@ -300,6 +317,20 @@ class Faults(unittest.TestCase):
         pauses = [call.args[0] for call in sleep.call_args_list]
         self.assertEqual(len(pauses), len(names))
         self.assertTrue(all(0.01 <= pause <= 0.5 for pause in pauses))
+
+    def test_a_client_without_an_address(self) -> None:
+        client = mock.MagicMock(spec=socket.socket)  # so macOS gives one that was reset
+        with (
+            mock.patch.object(server, "write"),
+            mock.patch.object(server, "converse") as converse,
+            mock.patch.object(signal, "signal"),
+            mock.patch.object(sys, "argv", ["server.py", "0"]),
+            mock.patch.object(
+                socket.socket, "accept", side_effect=[(client, None), BlockingIOError]
+            ),
+        ):
+            server.main()
+        self.assertEqual(converse.call_args.args[:2], (client, "-"))
 
     @unittest.skipUnless(hasattr(resource, "prlimit"), "this system has no prlimit")
     def test_out_of_descriptors(self) -> None:
