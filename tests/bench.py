@@ -51,8 +51,10 @@ Accept-Encoding: gzip, deflate, br, zstd
 Accept-Language: en-GB,en;q=0.9
 """.replace("\n", "\r\n")  # as Chrome sends it; the empty line at its end comes later
 SAME = r'wrk.format = function() return %s .. "\r\n" end'
-DIFFERING = r"""local count = 0
-function request() count = count + 1 return %s .. "X-Request: " .. count .. "\r\n\r\n" end"""
+DIFFERING = r"""local threads, count = 0, 0
+function setup(thread) thread:set("id", threads) threads = threads + 1 end
+function request() count = count + 1
+return %s .. "X-Request: " .. id .. "." .. count .. "\r\n\r\n" end"""
 NGINX = """{user} daemon off; worker_processes 1; worker_rlimit_nofile 4096; pid nginx.pid;
 error_log nginx.err; events {{ worker_connections 2048; }}
 http {{ access_log nginx.log; sendfile on; keepalive_timeout 0;
@@ -145,10 +147,10 @@ def progress(text: str) -> None:
     print(f"\r{text:<79}", end="" if text else "\r", file=sys.stderr, flush=True)
 
 
-def pin(core: int) -> None:
-    """Keep this process, and what it starts, on one core: 0 for the servers, 1 for the load."""
+def pin(cores: list[int]) -> None:
+    """Keep this process, and what it starts, on these cores, where there is more than one."""
     if len(CORES) > 1:
-        os.sched_setaffinity(0, {CORES[core]})
+        os.sched_setaffinity(0, cores)
 
 
 def start_times(directory: pathlib.Path) -> tuple[float, float]:
@@ -160,7 +162,7 @@ def start_times(directory: pathlib.Path) -> tuple[float, float]:
             began = time.monotonic()
             start("server.py", directory, stack)
             ready.append(time.monotonic() - began)
-        pin(0)
+        pin(CORES[:1])
         began = time.monotonic()
         subprocess.run([sys.executable, "-c", ""], check=True, timeout=PATIENCE)
         empty.append(time.monotonic() - began)
@@ -184,14 +186,14 @@ def start(name: str, directory: pathlib.Path, stack: contextlib.ExitStack) -> "S
         "bare loop": [sys.executable, "-c", BARE_LOOP, str(port), *map(str, CONTENTS.values())],
     }
     log_path = directory / f"{name}.log"
-    pin(0)
+    pin(CORES[:1])
     with open(log_path, "ab") as log:
         errors = subprocess.PIPE if name == "server.py" else log  # it says its port there
         command = commands[name]
         process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=errors, text=True)
     stack.enter_context(process)
     stack.callback(stop, process)
-    pin(1)
+    pin(CORES[1:])
     if process.stderr:
         impatience = threading.Timer(PATIENCE, process.kill)
         impatience.start()
@@ -260,7 +262,8 @@ def measure(server: Server, case: Case, seconds: int, directory: pathlib.Path) -
 def load_by_wrk(port: int, case: Case, head: str, seconds: int, script: pathlib.Path) -> Load:
     """Let wrk send requests, and read its report."""
     script.write_text((SAME if case.heads == "same" else DIFFERING) % json.dumps(head))
-    command = ["wrk", "-t1", f"-c{case.connections}", f"-d{seconds}s", "--latency"]
+    threads = min(case.connections, max(1, len(CORES) - 1))  # or the load is what one measures
+    command = ["wrk", f"-t{threads}", f"-c{case.connections}", f"-d{seconds}s", "--latency"]
     command += ["-s", str(script), f"http://127.0.0.1:{port}{case.path}"]
     report = subprocess.run(
         command, capture_output=True, check=True, text=True, timeout=seconds + PATIENCE
