@@ -24,7 +24,7 @@ HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes: the picture fits; of a larger one, each send shows that it is read
 PATIENCE = 10.0  # seconds for a wait while nobody else waits: a person can type a head
 GRACE = 0.1  # seconds for a client that keeps somebody else waiting; wait looks 5 times in it
-Answer = Optional[tuple[bytes, str, str, bool]]  # response; to log: start line, result; read on?
+Answer = tuple[bytes, str, bool]  # response; its words in the log; may the client still send?
 
 
 def response(status: str, content_type: str, content: bytes, *extra: str) -> bytes:
@@ -61,13 +61,13 @@ URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2
 TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/? ]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
 OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d*"  # PRI: HTTP/2 begins
 # request-line = method SP request-target SP HTTP-version CRLF (9112 3), or LF alone (2.2)
-REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d)\.(\d)\r?\n"
+REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d\.\d)\r?\n"
 # any other field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
 FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
 # Host = uri-host [ ":" port ] (9110 7.2), no blank taken twice; Content-Length = 1*DIGIT (8.6)
 KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
 HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
-FRAMING = re.compile(rb"\n(?:host|content-length|transfer-encoding):.*")  # its host and its end
+FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # what decides, too
 
 
 def main() -> None:
@@ -149,7 +149,7 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
             received, answered = read_head(client, patience)
             if not answered:
                 return  # nothing was sent: browsers open spare connections
-            reply, start_line, result, more = answered
+            reply, logged, read_on = answered
             whole, when = dated(reply, int(time.time()))
             heads = marked(">", received) + marked("<", whole) if verbose else ""
             unsent, extra = memoryview(whole), patience.extra  # more time for one who reads on
@@ -158,8 +158,8 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
                 if not patience.wait(client, extra, to_send=True):
                     raise TimeoutError  # nothing was sent as a whole, so there is nothing to log
                 extra = max(extra, min(10 * GRACE, 2 * (patience.now - began)))  # slow but steady
-            write(sys.stdout, f'{heads}{address} - - [{when}] "{start_line}" {result}\n')
-            if more:  # reading on: to close now would reset the connection (9112 9.6)
+            write(sys.stdout, f"{heads}{address} - - [{when}] {logged}\n")
+            if read_on:  # to close now would reset the connection (9112 9.6)
                 write(sys.stderr, HINTS.pop(received[:1], ""))
                 client.shutdown(socket.SHUT_WR)
                 patience.next_turn()
@@ -169,7 +169,7 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
         patience.grace, patience.extra = patience.grace / 2, patience.extra / 4
 
 
-def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]:
+def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Optional[Answer]]:
     """Return what was received until it had an answer, or none could come of it."""
     received = b""
     while True:
@@ -183,33 +183,29 @@ def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Answer]
             return received, answer(received, 408)
 
 
-@functools.lru_cache(maxsize=64)  # heads come again, and essences more often
-def answer(received: bytes, if_unfinished: int) -> Answer:
+@functools.lru_cache(maxsize=64)  # most heads come again
+def answer(received: bytes, if_unfinished: int) -> Optional[Answer]:
     """Return the answer to received, or None: not yet, and none to nothing. Sees no socket."""
     request = received.lstrip(b"\r\n")  # 9112 2.2
     start_line = request.partition(b"\n")[0].rstrip(b"\r")
-    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")  # for the log
     ended = b"\n\r\n" in request or b"\n\n" in request
     head = HEAD.match(received) if ended else None
-    method, path, major, minor = head.groups() if head else (b"", b"", b"1", b"1")
-    framing = b"".join(FRAMING.findall(head[0].lower())) if head else b""
-    if head and path and len(received) <= START_LINE_LIMIT:  # neither 414 nor 431
-        essence = b"%b %b HTTP/%b.%b%b\n\n%b" % (*head.groups(), framing, received[head.end() :])
-        if essence != received and (known := answer(essence, 0)):  # its essence is itself
-            return known[0], escaped, *known[2:]  # nothing else in a head changes an answer
-    hosts, coded = framing.count(b"\nhost:"), b"\ntransfer-encoding:" in framing
-    lengths = set(re.findall(rb"\ncontent-length:[ \t]*(\d+)", framing))
-    codings = re.findall(rb"[^\s,]+", b",".join(re.findall(rb"\ntransfer-encoding:(.*)", framing)))
+    method, path, version = head.groups() if head else (b"", b"", b"1.1")
+    fields = FRAMING.findall(head[0].lower()) if head else []
+    hosts = [value for name, value in fields if name == b"host"]
+    lengths = {value.strip() for name, value in fields if name == b"content-length"}
+    coded = [value for name, value in fields if name == b"transfer-encoding"]
+    codings = re.findall(rb"[^\s,]+", b",".join(coded))
     table = (  # of all that can be wrong: the first row that applies counts
-        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),
+        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # at once
         (414, len(start_line) > START_LINE_LIMIT),
         (400, ended and not head),
         (431, (head.end() if head else len(received)) > HEAD_LIMIT),
         (if_unfinished if start_line else 0, not head),  # 0: no answer, or not yet
-        (505, major != b"1"),
-        (400, hosts > 1 or (not hosts and minor != b"0")),  # 9112 3.2
-        (400, len(lengths) > 1 or (coded and (lengths or minor == b"0"))),  # 9112 6.1, 6.3
-        (501, not set(codings) <= {*b"chunked compress deflate gzip x-compress x-gzip".split()}),
+        (505, not version.startswith(b"1.")),
+        (400, len(hosts) > 1 or (not hosts and version != b"1.0")),  # 9112 3.2
+        (400, len(lengths) > 1 or (coded and (lengths or version == b"1.0"))),  # 9112 6.1, 6.3
+        (501, set(codings) - {*b"chunked compress deflate gzip x-compress x-gzip".split()}),
         (400, coded and (codings[-1:] != [b"chunked"] or codings.count(b"chunked") > 1)),
         (405, method in {b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"}),
         (501, method not in (b"GET", b"HEAD")),
@@ -220,8 +216,9 @@ def answer(received: bytes, if_unfinished: int) -> Answer:
     reply = ERRORS.get(status) or CONTENTS[path or b"/"]
     start = reply.index(b"\r\n\r\n") + 4  # of the content
     size = 0 if start_line.startswith(b"HEAD ") else len(reply) - start  # 9110 9.3.2
-    more = not head or head.end() < len(received) or bool(lengths or coded)
-    return reply[: start + size], escaped, f"{status} {size or '-'}", more
+    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")  # for the log
+    read_on = not head or head.end() < len(received) or bool(lengths or coded)
+    return reply[: start + size], f'"{escaped}" {status} {size or "-"}', read_on
 
 
 @functools.lru_cache(maxsize=2)  # page and picture of this second
