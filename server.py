@@ -114,29 +114,30 @@ class Patience:
     """The one rule for every wait: ten seconds; if somebody else waits, what a grace has left."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.stop_at, self.grace, self.extra = listener, float("inf"), GRACE, GRACE
+        self.listener, self.stop_at, self.waited = listener, float("inf"), 0.0
+        self.grace = [GRACE, GRACE]  # left for those who don't send, for those who don't read
 
     def next_turn(self) -> None:
-        """Begin a turn. Each mends the grace a bit; once nobody waits, all of it is back."""
-        if self.grace < GRACE or self.extra < GRACE:
-            self.grace = min(GRACE, max(GRACE / 1000, self.grace * 1.005))
-            self.extra = min(GRACE, max(GRACE / 1000, self.extra * 1.005))
-            if not any(select.select([self.listener], [], [], 0)):
-                self.grace = self.extra = GRACE
-        self.now, self.end = time.monotonic(), time.monotonic() + PATIENCE
+        """Begin the ten seconds of a client, or ten more of one that reads on."""
+        self.now = time.monotonic()
+        self.end = self.now + PATIENCE
 
     def wait(self, client: socket.socket, extra: float = 0.0, to_send: bool = False) -> bool:
         """Return True as soon as client can be read, or sent to; False when its time is up."""
         ins, outs = ([], [client]) if to_send else ([client], [])
-        began, others, ready = self.now, False, False
+        work = self.now - self.waited  # since the last wait; it mends the grace
+        self.grace = [min(GRACE, left + work) for left in self.grace]
+        began, ready = self.now, False
         while not ready and self.now < self.end:
-            others = self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0))
-            if others:
-                self.end = min(self.end, self.stop_at, self.now + self.grace + extra)
+            if self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0)):
+                self.end = min(self.end, self.stop_at, self.now + self.grace[to_send] + extra)
+            else:  # nobody else waits
+                self.grace, began = [GRACE, GRACE], self.now
             ready = any(select.select(ins, outs, [], max(0, min(self.end - self.now, GRACE / 5))))
             self.now = time.monotonic()
-        if others and not (to_send and ready):  # whom this one kept waiting, have less of it
-            self.grace -= min(self.now - began, self.grace) / 2  # so all of them take two
+        self.waited = self.now
+        if not (to_send and ready):  # half of it the next one lacks: a crowd takes two graces
+            self.grace[to_send] -= min(self.now - began, self.grace[to_send]) / 2
         return ready
 
 
@@ -151,13 +152,15 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
                 return  # nothing was sent: browsers open spare connections
             reply, logged, read_on = answered
             whole, when = dated(reply, int(time.time()))
-            heads = marked(">", received) + marked("<", whole) if verbose else ""
-            unsent, extra = memoryview(whole), patience.extra  # more time for one who reads on
-            while unsent := unsent[client.send(unsent) :]:
-                began, patience.end = patience.now, time.monotonic() + PATIENCE
+            unsent, extra = memoryview(whole)[client.send(whole) :], 0.0
+            while unsent:  # a larger picture than the one that is here
+                began = patience.now
                 if not patience.wait(client, extra, to_send=True):
-                    raise TimeoutError  # nothing was sent as a whole, so there is nothing to log
-                extra = max(extra, min(10 * GRACE, 2 * (patience.now - began)))  # slow but steady
+                    return  # it was not sent as a whole, so there is nothing to log
+                unsent = unsent[client.send(unsent) :]
+                extra = max(extra, min(1.0, 2 * (patience.now - began)))  # slow but steady
+                patience.next_turn()
+            heads = marked(">", received) + marked("<", whole) if verbose else ""
             write(sys.stdout, f"{heads}{address} - - [{when}] {logged}\n")
             if read_on:  # to close now would reset the connection (9112 9.6)
                 write(sys.stderr, HINTS.pop(received[:1], ""))
@@ -165,8 +168,8 @@ def converse(client: socket.socket, address: str, patience: Patience, verbose: b
                 patience.next_turn()
                 while patience.wait(client) and client.recv(HEAD_LIMIT):
                     pass
-    except OSError:  # it left or stopped reading: next, with less of both, should it be a crowd
-        patience.grace, patience.extra = patience.grace / 2, patience.extra / 4
+    except OSError:
+        patience.grace[True] /= 2  # it has gone: no matter, unless it is one of a crowd
 
 
 def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Optional[Answer]]:

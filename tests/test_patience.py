@@ -239,59 +239,55 @@ class TheRule(unittest.TestCase):
         self.assertLess(clock.now, 3.123)
 
     def test_one_grace_for_all(self) -> None:
-        clock, patience = self.start(others_from=0.0)
-        took = [clock.wait(patience)[1]]
-        for _ in range(399):
-            patience.next_turn()
-            took.append(clock.wait(patience)[1])
-        self.assertAlmostEqual(took[0], 0.1)
-        self.assertAlmostEqual(took[1], 0.05, delta=0.001)
-        self.assertAlmostEqual(took[2], 0.025, delta=0.001)
-        self.assertAlmostEqual(took[-1], 0.0001, delta=0.00001)  # never nothing
-        self.assertLess(sum(took), 0.3)
+        for to_send in (False, True):
+            clock, patience = self.start(others_from=0.0)
+            took = []
+            for _ in range(400):
+                took.append(clock.wait(patience, to_send=to_send)[1])
+                clock.now += 0.0001  # for what isn't waiting
+                patience.next_turn()
+            self.assertAlmostEqual(took[0], 0.1)
+            self.assertAlmostEqual(took[1], 0.05, delta=0.001)
+            self.assertAlmostEqual(took[2], 0.025, delta=0.001)
+            self.assertAlmostEqual(took[-1], 0.0002, delta=0.00001)  # never nothing
+            self.assertLess(sum(took), 0.3)
 
     def test_only_time_that_others_miss_is_charged(self) -> None:
         clock, patience = self.start(others_from=3.0)
         clock.ready = 2.9
         self.assertTrue(clock.wait(patience)[0])
-        self.assertEqual(patience.grace, 0.1)
+        self.assertLess(0.1 - patience.grace[0], server.GRACE / 10 + 1e-9)
         clock.ready = 3.04
         self.assertTrue(clock.wait(patience)[0])
-        self.assertEqual(patience.grace, 0.05)  # as if it had used up a grace, and no more
-        clock, patience = self.start(others_from=3.0)
-        clock.ready = 3.04
-        self.assertTrue(clock.wait(patience)[0])
-        self.assertEqual(patience.grace, 0.05)
+        self.assertAlmostEqual(patience.grace[0], 0.1 - 0.05 / 2, delta=0.0051)  # of 0.04 to 0.06
+        self.assertEqual(patience.grace[1], 0.1)  # which others share
 
     def test_it_mends(self) -> None:
         clock, patience = self.start(others_from=0.0)
-        clock.wait(patience)
-        for _ in range(20):
+        for to_send in (False, True):
+            clock.wait(patience, to_send=to_send)
             patience.next_turn()
-        self.assertAlmostEqual(patience.grace, 0.05 * 1.1, delta=0.001)
-        for _ in range(1000):
+        clock.now += 0.02  # of work
+        patience.next_turn()
+        clock.ready = clock.now
+        self.assertTrue(clock.wait(patience)[0])
+        self.assertAlmostEqual(patience.grace[0], 0.05 + 0.02)
+        self.assertAlmostEqual(patience.grace[1], 0.05 + 0.02)
+        clock.now += 9.0
+        patience.next_turn()
+        self.assertTrue(clock.wait(patience)[0])
+        self.assertEqual(patience.grace, [0.1, 0.1])  # and no more than whole
+
+    def test_it_is_whole_once_nobody_waits(self) -> None:
+        for to_send in (False, True):
+            clock, patience = self.start(others_from=0.0)
+            clock.wait(patience, to_send=to_send)
+            self.assertAlmostEqual(sum(patience.grace), 0.15)
+            clock.others_from = float("inf")
             patience.next_turn()
-        self.assertEqual((patience.grace, patience.extra), (0.1, 0.1))  # and no more than whole
-        patience.extra /= 4  # as after one that has stopped reading
-        for _ in range(20):
-            patience.next_turn()
-        self.assertAlmostEqual(patience.extra, 0.025 * 1.1, delta=0.001)
-        patience.extra = 0.0  # as after hundreds of them
-        patience.next_turn()
-        self.assertAlmostEqual(patience.extra, 0.0001, delta=0.00001)  # or it would never mend
-        self.assertFalse(clock.wait(patience, to_send=True)[0])
-        clock.others_from = float("inf")
-        patience.next_turn()
-        self.assertEqual((patience.grace, patience.extra), (0.1, 0.1))
-        patience.extra /= 4
-        self.assertFalse(clock.wait(patience, to_send=True)[0])  # after ten seconds
-        patience.next_turn()
-        self.assertEqual(patience.extra, 0.1)
-        clock.others_from = 0.0
-        clock.wait(patience)
-        clock.others_from = float("inf")
-        patience.next_turn()
-        self.assertEqual(patience.grace, 0.1)
+            clock.ready = clock.now
+            self.assertTrue(clock.wait(patience)[0])
+            self.assertEqual(patience.grace, [0.1, 0.1])
 
     def test_sending(self) -> None:
         clock, patience = self.start(others_from=0.0)
@@ -303,7 +299,7 @@ class TheRule(unittest.TestCase):
             clock.ready = clock.now + 0.09
             self.assertTrue(clock.wait(patience, to_send=True)[0])
             patience.next_turn()
-        self.assertEqual(patience.grace, 0.1)
+        self.assertEqual(patience.grace, [0.1, 0.1])
 
     def test_time_for_a_reader_grows_with_its_slowness(self) -> None:
         client = mock.MagicMock(spec=socket.socket)
@@ -313,21 +309,31 @@ class TheRule(unittest.TestCase):
 
         class Scripted(server.Patience):
             def wait(self, _: Any, extra: float = 0.0, to_send: bool = False) -> bool:
+                assert to_send
                 extras.append(round(extra, 6))
                 self.now += gaps.pop(0)
                 return bool(gaps)
 
         patience = Scripted(mock.Mock(spec=socket.socket))
+        with mock.patch.object(server, "write") as write:
+            server.converse(client, "-", patience, False)
+        self.assertEqual(extras, [0.0, 0.0, 0.06, 0.6, 0.6, 1.0])
+        write.assert_not_called()  # it was not sent as a whole
+
+    def test_who_leaves_in_a_crowd_is_charged(self) -> None:
+        client = mock.MagicMock(spec=socket.socket)
+        client.recv.side_effect = ConnectionResetError
+        patience = server.Patience(mock.Mock(spec=socket.socket))
         server.converse(client, "-", patience, False)
-        self.assertEqual(extras, [0.1, 0.1, 0.1, 0.6, 0.6, 1.0])
-        self.assertEqual(patience.extra, 0.025)  # it was the last that stopped for so long
+        self.assertEqual(patience.grace, [0.1, 0.05])
+        client.__exit__.assert_called_once()
 
     def test_time_without_a_wait_is_charged_too(self) -> None:
         clock, patience = self.start(others_from=0.0)
         clock.ready = clock.now + 0.04
         clock.now = clock.ready + 0.01  # so long did others miss the server meanwhile
         self.assertEqual(clock.wait(patience), (True, 0.0))
-        self.assertAlmostEqual(patience.grace, 0.1 - 0.05 / 2)
+        self.assertAlmostEqual(patience.grace[0], 0.1 - 0.05 / 2)
         clock.now += 0.2
         clock.wait(patience)
         self.assertFalse(clock.wait(patience)[0])
