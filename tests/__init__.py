@@ -14,7 +14,7 @@ class SideBySide(unittest.TestSuite):
 
     def run(self, result: unittest.TestResult, debug: bool = False) -> unittest.TestResult:
         """Run them all."""
-        with concurrent.futures.ThreadPoolExecutor() as pool:
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda suite: suite(result), self))
         return result
 
