@@ -54,17 +54,17 @@ ERRORS = {
     )
 }
 HINTS = {b"\x16": "That was TLS: open http://, not https://\n"}  # said once, not to each stranger
-TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2
-PATH = r"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3 and 3.2.2
-URI_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2}){0,255})"
+TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2. On a first reading, go on to HEAD
+PATH = r"(?:/(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?"  # RFC 3986 3.3; or none
+URI_HOST = r"(?:\[(?=.{0,4}:)[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
 # "/x?y", origin-form, or "http://host/x?y", absolute-form (9112 3.2); browsers' queries are lax
-TARGET = rf"(?:(?=/)|(?i:http)://(?=[^:/? ]){URI_HOST}(?::\d*)?(?=[ /?]))({PATH})(?:\?[!\"$-~]*)?"
-OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d*"  # PRI: HTTP/2 begins
+TARGET = rf"(?![ ?])(?:(?i:http)://(?![:/? ]){URI_HOST}(?::\d*)?)?({PATH})(?:\?[!\"$-~]*)?"
+OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d+"  # PRI: HTTP/2 begins
 # request-line = method SP request-target SP HTTP-version CRLF (9112 3), or LF alone (2.2)
 REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d\.\d)\r?\n"
 # any other field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
 FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
-# Host = uri-host [ ":" port ] (9110 7.2), no blank taken twice; Content-Length = 1*DIGIT (8.6)
+# Host = uri-host [ ":" port ] (9110 7.2), blanks in one way only; Content-Length = 1*DIGIT (8.6)
 KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
 HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
 FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # what decides, too
@@ -198,7 +198,7 @@ def answer(received: bytes, if_unfinished: int) -> Optional[Answer]:
     hosts = [value for name, value in fields if name == b"host"]
     lengths = {value.strip() for name, value in fields if name == b"content-length"}
     coded = [value for name, value in fields if name == b"transfer-encoding"]
-    codings = re.findall(rb"[^\s,]+", b",".join(coded))
+    codings = [coding for each in b",".join(coded).split(b",") if (coding := each.strip())]
     table = (  # of all that can be wrong: the first row that applies counts
         (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # at once
         (414, len(start_line) > START_LINE_LIMIT),
