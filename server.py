@@ -8,6 +8,7 @@ decides on and closes. Patience bounds every wait. Comments name sections of RFC
 """
 
 import argparse
+import contextlib
 import functools
 import os
 import pathlib
@@ -21,13 +22,13 @@ from typing import Optional, TextIO
 
 START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
-SEND_BUFFER = 64 * 1024  # bytes: the picture fits; of a larger one, each send shows that it is read
-PATIENCE = 10.0  # seconds for a wait while nobody else waits: a person can type a head
-GRACE = 0.1  # seconds for a client that keeps somebody else waiting; wait looks 5 times in it
-Answer = tuple[bytes, str, bool]  # response; its words in the log; may the client still send?
+SEND_BUFFER = 64 * 1024  # bytes; the picture fits, and a larger one leaves as it is read
+PATIENCE = 10.0  # seconds for a client while nobody else waits: a person can type a head
+GRACE = {"read": 0.1, "send": 0.1}  # seconds for all clients that keep somebody else waiting
+Answer = tuple[bytes, str, int, bool]  # response; for the log; bytes of content; read on?
 
 
-def response(status: str, content_type: str, content: bytes, *extra: str) -> bytes:
+def make_response(status: str, content_type: str, content: bytes, *extra: str) -> bytes:
     """Return a whole response as bytes, ready to send but for its Date (9112 2.1)."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}"
     return "\r\n".join([head, *extra, "Connection: close\r\n\r\n"]).encode() + content
@@ -35,13 +36,15 @@ def response(status: str, content_type: str, content: bytes, *extra: str) -> byt
 
 beside = pathlib.Path(__file__).with_name
 try:
-    text_content = response("200 OK", "text/html; charset=utf-8", beside("index.html").read_bytes())
-    pic_content = response("200 OK", "image/jpeg", beside("test.jpg").read_bytes())
+    text_content = make_response(
+        "200 OK", "text/html; charset=utf-8", beside("index.html").read_bytes()
+    )
+    pic_content = make_response("200 OK", "image/jpeg", beside("test.jpg").read_bytes())
 except OSError as error:
     sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs beside server.py.")
 CONTENTS = {b"/": text_content, b"/index.html": text_content, b"/test.jpg": pic_content}  # add here
 ERRORS = {
-    int(status[:3]): response(status, "text/plain", f"{status}: {why}.\n".encode(), *extra)
+    int(status[:3]): make_response(status, "text/plain", f"{status}: {why}.\n".encode(), *extra)
     for status, why, *extra in (
         ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
         ("404 Not Found", "nothing here has this path"),
@@ -67,7 +70,7 @@ FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
 # Host = uri-host [ ":" port ] (9110 7.2), blanks in one way only; Content-Length = 1*DIGIT (8.6)
 KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
 HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
-FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # what decides, too
+FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # read by answer
 
 
 def main() -> None:
@@ -111,84 +114,79 @@ def main() -> None:
 
 
 class Patience:
-    """The one rule for every wait: ten seconds; if somebody else waits, what a grace has left."""
+    """The one rule for every wait: ten seconds; if somebody else waits, what is left of a grace."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.stop_at, self.waited = listener, float("inf"), 0.0
-        self.grace = [GRACE, GRACE]  # left for those who don't send, for those who don't read
+        self.listener, self.stop_at = listener, float("inf")
+        self.grace = dict(GRACE)  # what is left of it
 
     def next_turn(self) -> None:
         """Begin the ten seconds of a client, or ten more of one that reads on."""
         self.now = time.monotonic()
         self.end = self.now + PATIENCE
+        if self.grace != GRACE:  # it mends a bit; once nobody waits, all of it is back
+            mended = 0.0001 if any(select.select([self.listener], [], [], 0)) else 1.0
+            self.grace = {to: min(GRACE[to], left + mended) for to, left in self.grace.items()}
 
-    def wait(self, client: socket.socket, extra: float = 0.0, to_send: bool = False) -> bool:
-        """Return True as soon as client can be read, or sent to; False when its time is up."""
-        ins, outs = ([], [client]) if to_send else ([client], [])
-        work = self.now - self.waited  # since the last wait; it mends the grace
-        self.grace = [min(GRACE, left + work) for left in self.grace]
-        began, ready = self.now, False
-        while not ready and self.now < self.end:
-            if self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0)):
-                self.end = min(self.end, self.stop_at, self.now + self.grace[to_send] + extra)
-            else:  # nobody else waits
-                self.grace, began = [GRACE, GRACE], self.now
-            ready = any(select.select(ins, outs, [], max(0, min(self.end - self.now, GRACE / 5))))
+    def wait(self, client: socket.socket, to: str = "read", extra: float = 0.0) -> bool:
+        """Return True as soon as client can be read (or sent to), False when its time is up."""
+        ins, outs = ([client], []) if to == "read" else ([], [client])
+        began, others, ready = self.now, False, False
+        while not ready and self.now < min(self.end, self.stop_at):
+            others = self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0))
+            if others:
+                self.end = min(self.end, self.now + self.grace[to] + extra)
+            ready = any(select.select(ins, outs, [], min(self.end - self.now, 0.02)))
             self.now = time.monotonic()
-        self.waited = self.now
-        if not (to_send and ready):  # half of it the next one lacks: a crowd takes two graces
-            self.grace[to_send] -= min(self.now - began, self.grace[to_send]) / 2
+        if others:  # half of what this one took the next one lacks, so that all take two graces
+            self.grace[to] -= min(self.now - began, self.grace[to]) / 2
         return ready
 
 
 def converse(client: socket.socket, address: str, patience: Patience, verbose: bool) -> None:
     """Answer one request, log it and close the connection; one that leaves is no matter."""
-    try:
-        with client:
-            client.setblocking(False)  # recv and send never wait: only Patience does
+    with contextlib.suppress(OSError), client:
+        client.setblocking(False)  # recv and send never wait: only Patience does
+        patience.next_turn()
+        received, answered = read_head(client, patience)
+        if not answered:
+            return  # nothing was sent: browsers open spare connections
+        response, entry, size, read_on = answered
+        response, when = dated(response, int(time.time()))
+        unsent, extra, grace = memoryview(response), 0.0, patience.grace["send"]
+        while unsent := unsent[client.send(unsent) :]:  # only a picture larger than the buffer
+            patience.grace["send"] = grace  # whoever reads on is not charged
             patience.next_turn()
-            received, answered = read_head(client, patience)
-            if not answered:
-                return  # nothing was sent: browsers open spare connections
-            reply, logged, read_on = answered
-            whole, when = dated(reply, int(time.time()))
-            unsent, extra = memoryview(whole)[client.send(whole) :], 0.0
-            while unsent:  # a larger picture than the one that is here
-                began = patience.now
-                if not patience.wait(client, extra, to_send=True):
-                    return  # it was not sent as a whole, so there is nothing to log
-                unsent = unsent[client.send(unsent) :]
-                extra = max(extra, min(1.0, 2 * (patience.now - began)))  # slow but steady
-                patience.next_turn()
-            heads = marked(">", received) + marked("<", whole) if verbose else ""
-            write(sys.stdout, f"{heads}{address} - - [{when}] {logged}\n")
-            if read_on:  # to close now would reset the connection (9112 9.6)
-                write(sys.stderr, HINTS.pop(received[:1], ""))
-                client.shutdown(socket.SHUT_WR)
-                patience.next_turn()
-                while patience.wait(client) and client.recv(HEAD_LIMIT):
-                    pass
-    except OSError:
-        patience.grace[True] /= 2  # it has gone: no matter, unless it is one of a crowd
+            began = patience.now
+            if not patience.wait(client, "send", extra):
+                break
+            extra = max(extra, min(0.5, 2 * (patience.now - began)))  # slow, but it reads on
+        heads = marked(">", received) + marked("<", response) if verbose else ""
+        write(sys.stdout, f"{heads}{address} - - [{when}] {entry} {size - len(unsent) or '-'}\n")
+        if (read_on or extra) and not unsent:  # to close now would reset the connection (9112 9.6)
+            write(sys.stderr, HINTS.pop(received[:1], ""))
+            client.shutdown(socket.SHUT_WR)
+            patience.next_turn()
+            while patience.wait(client) and client.recv(HEAD_LIMIT):
+                pass
 
 
 def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Optional[Answer]]:
     """Return what was received until it had an answer, or none could come of it."""
     received = b""
     while True:
-        try:
-            received += (piece := client.recv(HEAD_LIMIT + 1 - len(received)))
+        with contextlib.suppress(BlockingIOError):  # nothing there yet
+            piece = client.recv(HEAD_LIMIT + 1 - len(received))  # one byte more is too large
+            received += piece
             if (answered := answer(received, 0 if piece else 400)) or not piece:
                 return received, answered
-        except BlockingIOError:
-            pass  # nothing there yet
         if not patience.wait(client):
             return received, answer(received, 408)
 
 
 @functools.lru_cache(maxsize=64)  # most heads come again
-def answer(received: bytes, if_unfinished: int) -> Optional[Answer]:
-    """Return the answer to received, or None: not yet, and none to nothing. Sees no socket."""
+def answer(received: bytes, late_status: int) -> Optional[Answer]:
+    """Return the answer, or None if there is none yet or nothing was asked. Sees no socket."""
     request = received.lstrip(b"\r\n")  # 9112 2.2
     start_line = request.partition(b"\n")[0].rstrip(b"\r")
     ended = b"\n\r\n" in request or b"\n\n" in request
@@ -200,11 +198,11 @@ def answer(received: bytes, if_unfinished: int) -> Optional[Answer]:
     coded = [value for name, value in fields if name == b"transfer-encoding"]
     codings = [coding for each in b",".join(coded).split(b",") if (coding := each.strip())]
     table = (  # of all that can be wrong: the first row that applies counts
-        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # at once
+        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # even early
         (414, len(start_line) > START_LINE_LIMIT),
         (400, ended and not head),
         (431, (head.end() if head else len(received)) > HEAD_LIMIT),
-        (if_unfinished if start_line else 0, not head),  # 0: no answer, or not yet
+        (late_status if start_line else 0, not head),  # 0: none yet; below here, head is whole
         (505, not version.startswith(b"1.")),
         (400, len(hosts) > 1 or (not hosts and version != b"1.0")),  # 9112 3.2
         (400, len(lengths) > 1 or (coded and (lengths or version == b"1.0"))),  # 9112 6.1, 6.3
@@ -216,20 +214,22 @@ def answer(received: bytes, if_unfinished: int) -> Optional[Answer]:
     )
     if not (status := next((status for status, applies in table if applies), 200)):
         return None
-    reply = ERRORS.get(status) or CONTENTS[path or b"/"]
-    start = reply.index(b"\r\n\r\n") + 4  # of the content
-    size = 0 if start_line.startswith(b"HEAD ") else len(reply) - start  # 9110 9.3.2
-    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")  # for the log
+    response = ERRORS.get(status) or CONTENTS[path or b"/"]
+    content_at = response.index(b"\r\n\r\n") + 4
+    size = 0 if start_line.startswith(b"HEAD ") else len(response) - content_at  # 9110 9.3.2
+    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")  # without b''
     read_on = not head or head.end() < len(received) or bool(lengths or coded)
-    return reply[: start + size], f'"{escaped}" {status} {size or "-"}', read_on
+    return response[: content_at + size], f'"{escaped}" {status}', size, read_on
 
 
 @functools.lru_cache(maxsize=2)  # page and picture of this second
-def dated(reply: bytes, second: int) -> tuple[bytes, str]:
+def dated(response: bytes, second: int) -> tuple[bytes, str]:
     """Return a response with its Date (9110 6.6.1), and the same second for the log."""
     now = time.gmtime(second)
     date = time.strftime("\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", now)
-    return reply.replace(b"\r\n", date.encode(), 1), time.strftime("%d/%b/%Y:%H:%M:%S +0000", now)
+    return response.replace(b"\r\n", date.encode(), 1), time.strftime(
+        "%d/%b/%Y:%H:%M:%S +0000", now
+    )
 
 
 def marked(mark: str, message: bytes) -> str:
@@ -240,10 +240,8 @@ def marked(mark: str, message: bytes) -> str:
 
 def write(stream: Optional[TextIO], text: str) -> None:
     """Write text at once, past all buffers: a log that can't be written costs no response."""
-    try:
+    with contextlib.suppress(OSError):
         os.write(stream.fileno() if stream else -1, text.encode())  # None: closed from the start
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

@@ -173,15 +173,18 @@ class StalledClients(unittest.TestCase):
                 thread.join()
 
     def test_each_keeps_the_others_for_less_than_the_one_before(self) -> None:
-        ends = []
-        with Server() as running, contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(running.connect()) for _ in range(4)]
-            stack.enter_context(running.connect(GET))
-            for client in clients:
-                self.assertEqual(client.recv(1), b"")  # closed without a word
-                ends.append(time.monotonic())
-        self.assertLess(ends[3] - ends[2], (ends[1] - ends[0]) + 0.05)
-        self.assertLess(ends[3] - ends[0], 0.5)
+        def attempt() -> float:
+            ends = []
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(running.connect()) for _ in range(4)]
+                stack.enter_context(running.connect(GET))
+                for client in clients:
+                    self.assertEqual(client.recv(1), b"")  # closed without a word
+                    ends.append(time.monotonic())
+            return ends[3] - ends[0]
+
+        with Server() as running:
+            self.assertLess(best_of(0.2, attempt), 0.2)  # and not three graces
 
 
 class Clock:
@@ -247,67 +250,82 @@ class TheRule(unittest.TestCase):
         self.assertLess(clock.now, 3.123)
 
     def test_one_grace_for_all(self) -> None:
-        for to_send in (False, True):
+        for to, grace in server.GRACE.items():
             clock, patience = self.start(others_from=0.0)
-            took = []
-            for _ in range(400):
-                took.append(clock.wait(patience, to_send=to_send)[1])
-                clock.now += 0.0001  # for what isn't waiting
+            took = [clock.wait(patience, to=to)[1]]
+            for _ in range(399):
                 patience.next_turn()
-            self.assertAlmostEqual(took[0], 0.1)
-            self.assertAlmostEqual(took[1], 0.05, delta=0.001)
-            self.assertAlmostEqual(took[2], 0.025, delta=0.001)
+                took.append(clock.wait(patience, to=to)[1])
+            self.assertAlmostEqual(took[0], grace)
+            self.assertAlmostEqual(took[1], grace / 2, delta=0.001)
+            self.assertAlmostEqual(took[2], grace / 4, delta=0.001)
             self.assertAlmostEqual(took[-1], 0.0002, delta=0.00001)  # never nothing
-            self.assertLess(sum(took), 0.3)
+            self.assertLess(sum(took), 2 * grace + 0.1)
 
     def test_only_time_that_others_miss_is_charged(self) -> None:
         clock, patience = self.start(others_from=3.0)
         clock.ready = 2.9
         self.assertTrue(clock.wait(patience)[0])
-        self.assertLess(0.1 - patience.grace[0], server.GRACE / 10 + 1e-9)
+        self.assertEqual(patience.grace, {"read": 0.1, "send": 0.1})
         clock.ready = 3.04
         self.assertTrue(clock.wait(patience)[0])
-        self.assertAlmostEqual(patience.grace[0], 0.1 - 0.05 / 2, delta=0.0051)  # of 0.04 to 0.06
-        self.assertEqual(patience.grace[1], 0.1)  # which others share
+        self.assertEqual(patience.grace, {"read": 0.05, "send": 0.1})  # as of a grace, no more
+        clock, patience = self.start(others_from=0.0)
+        clock.ready = 1.04
+        self.assertTrue(clock.wait(patience)[0])
+        self.assertAlmostEqual(patience.grace["read"], 0.08)
 
     def test_it_mends(self) -> None:
         clock, patience = self.start(others_from=0.0)
-        for to_send in (False, True):
-            clock.wait(patience, to_send=to_send)
+        for to in ("read", "send"):
+            clock.wait(patience, to=to)
+            self.assertAlmostEqual(patience.grace[to], server.GRACE[to] / 2)
             patience.next_turn()
-        clock.now += 0.02  # of work
-        patience.next_turn()
-        clock.ready = clock.now
-        self.assertTrue(clock.wait(patience)[0])
-        self.assertAlmostEqual(patience.grace[0], 0.05 + 0.02)
-        self.assertAlmostEqual(patience.grace[1], 0.05 + 0.02)
-        clock.now += 9.0
-        patience.next_turn()
-        self.assertTrue(clock.wait(patience)[0])
-        self.assertEqual(patience.grace, [0.1, 0.1])  # and no more than whole
+        for _ in range(20):
+            patience.next_turn()
+        self.assertAlmostEqual(patience.grace["read"], 0.05 + 22 * 0.0001)
+        self.assertAlmostEqual(patience.grace["send"], 0.05 + 21 * 0.0001)
+        for _ in range(800):
+            patience.next_turn()
+        self.assertEqual(patience.grace, server.GRACE)  # and no more than whole
 
     def test_it_is_whole_once_nobody_waits(self) -> None:
-        for to_send in (False, True):
+        for to in ("read", "send"):
             clock, patience = self.start(others_from=0.0)
-            clock.wait(patience, to_send=to_send)
-            self.assertAlmostEqual(sum(patience.grace), 0.15)
+            clock.wait(patience, to=to)
+            self.assertNotEqual(patience.grace, server.GRACE)
             clock.others_from = float("inf")
             patience.next_turn()
-            clock.ready = clock.now
-            self.assertTrue(clock.wait(patience)[0])
-            self.assertEqual(patience.grace, [0.1, 0.1])
+            self.assertEqual(patience.grace, server.GRACE)
 
     def test_sending(self) -> None:
         clock, patience = self.start(others_from=0.0)
-        ready, took = clock.wait(patience, extra=1.0, to_send=True)
+        ready, took = clock.wait(patience, to="send", extra=1.0)
         self.assertFalse(ready)
         self.assertAlmostEqual(took, 1.1)
+        self.assertAlmostEqual(patience.grace["send"], 0.05)
+
+    def test_whoever_reads_on_is_not_charged_but_whoever_leaves(self) -> None:
         clock, patience = self.start(others_from=0.0)
-        for _ in range(10):  # whoever reads on is not charged: the next one reads, too
+        clock.time = time.time  # type: ignore[attr-defined]
+        clock.gmtime, clock.strftime = time.gmtime, time.strftime  # type: ignore[attr-defined]
+        clock.client.recv.return_value = b"GET /test.jpg HTTP/1.0\r\n\r\n"
+        clock.client.__enter__ = clock.client.__exit__ = mock.Mock(return_value=None)
+        graces = []
+
+        def send(_: bytes) -> int:
+            graces.append(patience.grace["send"])
+            if len(graces) == 10:
+                raise ConnectionResetError
             clock.ready = clock.now + 0.09
-            self.assertTrue(clock.wait(patience, to_send=True)[0])
-            patience.next_turn()
-        self.assertEqual(patience.grace, [0.1, 0.1])
+            return 100  # bytes, of 45 kB
+
+        clock.client.send = send
+        server.converse(clock.client, "-", patience, False)
+        self.assertEqual(graces[0], 0.1)
+        for grace in graces[1:]:  # never less than after one wait, which the next send gives back
+            self.assertAlmostEqual(grace, 0.1 - 0.09 / 2)
+        self.assertAlmostEqual(patience.grace["send"], 0.1 - 0.09 / 2)  # and there was no next
 
     def test_time_for_a_reader_grows_with_its_slowness(self) -> None:
         client = mock.MagicMock(spec=socket.socket)
@@ -316,8 +334,8 @@ class TheRule(unittest.TestCase):
         gaps, extras = [0.0, 0.03, 0.3, 0.1, 3.0, 0.0], []
 
         class Scripted(server.Patience):
-            def wait(self, _: Any, extra: float = 0.0, to_send: bool = False) -> bool:
-                assert to_send
+            def wait(self, _: Any, to: str = "read", extra: float = 0.0) -> bool:
+                assert to == "send"
                 extras.append(round(extra, 6))
                 self.now += gaps.pop(0)
                 return bool(gaps)
@@ -325,23 +343,18 @@ class TheRule(unittest.TestCase):
         patience = Scripted(mock.Mock(spec=socket.socket))
         with mock.patch.object(server, "write") as write:
             server.converse(client, "-", patience, False)
-        self.assertEqual(extras, [0.0, 0.0, 0.06, 0.6, 0.6, 1.0])
-        write.assert_not_called()  # it was not sent as a whole
-
-    def test_who_leaves_in_a_crowd_is_charged(self) -> None:
-        client = mock.MagicMock(spec=socket.socket)
-        client.recv.side_effect = ConnectionResetError
-        patience = server.Patience(mock.Mock(spec=socket.socket))
-        server.converse(client, "-", patience, False)
-        self.assertEqual(patience.grace, [0.1, 0.05])
-        client.__exit__.assert_called_once()
+        self.assertEqual(extras, [0.0, 0.0, 0.06, 0.5, 0.5, 0.5])
+        head = server.dated(server.pic_content, 0)[0].index(b"\r\n\r\n") + 4
+        (logged,) = [call.args[1] for call in write.call_args_list]
+        self.assertRegex(logged, f" 200 {600 - head}\n$")  # what was sent of the picture
+        client.shutdown.assert_not_called()
 
     def test_time_without_a_wait_is_charged_too(self) -> None:
         clock, patience = self.start(others_from=0.0)
         clock.ready = clock.now + 0.04
         clock.now = clock.ready + 0.01  # so long did others miss the server meanwhile
         self.assertEqual(clock.wait(patience), (True, 0.0))
-        self.assertAlmostEqual(patience.grace[0], 0.1 - 0.05 / 2)
+        self.assertAlmostEqual(patience.grace["read"], 0.1 - 0.05 / 2)
         clock.now += 0.2
         clock.wait(patience)
         self.assertFalse(clock.wait(patience)[0])
@@ -349,14 +362,13 @@ class TheRule(unittest.TestCase):
     def test_stopping(self) -> None:
         clock, patience = self.start()
         patience.stop_at = clock.now + 0.8
-        ready, took = clock.wait(patience)
+        ready, took = clock.wait(patience)  # as if somebody else waited
         self.assertFalse(ready)
         self.assertAlmostEqual(took, 0.1)
         patience.next_turn()
         patience.stop_at = clock.now + 0.01
-        self.assertAlmostEqual(clock.wait(patience)[1], 0.01)
+        self.assertAlmostEqual(clock.wait(patience)[1], 0.01, delta=0.02)
         patience.next_turn()
-        patience.stop_at = clock.now - 0.01  # while something else took its time
         self.assertEqual(clock.wait(patience), (False, 0.0))
 
 
@@ -368,9 +380,11 @@ class PatientWithOne(unittest.TestCase):
             self.a_slow_typist,
             self.the_grace_is_back_after_a_crowd,
             self.too_slow_a_head,
+            self.the_end_of_a_slow_head_has_time_of_its_own,
             self.a_dripping_head_is_too_slow_too,
             self.a_steady_reader_gets_every_byte,
             self.a_reader_that_pauses_while_nobody_waits,
+            self.a_pause_after_a_slow_head,
             self.a_reader_that_stops,
             self.a_reader_that_never_reads,
             self.a_reader_that_stops_while_another_waits,
@@ -402,6 +416,15 @@ class PatientWithOne(unittest.TestCase):
                         break
             self.assertEqual([parse(answer).status for answer in answers], [200, 200])
 
+    def a_pause_after_a_slow_head(self) -> None:
+        with large_picture() as folder:
+            with Server(code="server.PATIENCE = 1.5", folder=folder) as running:
+                with running.connect(b"GET /test.jpg HTTP/1.0\r\n", 4096) as client:
+                    time.sleep(1.0)
+                    client.sendall(b"\r\n")
+                    time.sleep(1.0)  # more than the head has left, less than what sending has
+                    self.assertEqual(len(parse(read_all(client)).content), LARGE)
+
     def a_reader_that_stops(self) -> None:
         request = b"GET /test.jpg HTTP/1.0\r\n\r\n"
         with large_picture() as folder:
@@ -421,7 +444,9 @@ class PatientWithOne(unittest.TestCase):
                     got = 0
                     with contextlib.suppress(ConnectionResetError):
                         got = len(read_all(client))
+                (logged,) = running.log()
         self.assertLess(got, LARGE)
+        self.assertRegex(logged, '"GET /test.jpg HTTP/1.0" 200 [0-9]{4,6}$')  # which was sent
 
     def a_reader_that_stops_while_another_waits(self) -> None:
         with large_picture() as folder, Server(folder=folder) as running:
@@ -485,7 +510,7 @@ class PatientWithOne(unittest.TestCase):
 
     def test_how_long_it_is(self) -> None:
         figures = (server.PATIENCE, server.GRACE, server.SEND_BUFFER)
-        self.assertEqual(figures, (10.0, 0.1, 65536))
+        self.assertEqual(figures, (10.0, {"read": 0.1, "send": 0.1}, 65536))
 
     def too_slow_a_head(self) -> None:
         with Server(code="server.PATIENCE = 0.3") as running:
@@ -497,6 +522,13 @@ class PatientWithOne(unittest.TestCase):
             self.assertEqual(running.ask(b"\r\n"), b"")
             self.assertEqual(len(running.log()), 1)
             self.assertIn('"GET / HTTP/1.1" 408', running.log()[0])
+
+    def the_end_of_a_slow_head_has_time_of_its_own(self) -> None:
+        with Server(code="server.PATIENCE = 0.5") as running, running.connect(b"GET") as client:
+            self.assertEqual(parse(read_all(client)).status, 408)  # and there it reads on
+            for _ in range(3):  # a closed connection would be reset by the first
+                client.sendall(b"more")
+                time.sleep(0.03)
 
     def a_dripping_head_is_too_slow_too(self) -> None:
         with Server(code="server.PATIENCE = 0.3") as running:
@@ -560,6 +592,13 @@ class SurvivingResponse(unittest.TestCase):
                 client.sendall(b"a" * 10_000)
                 time.sleep(0.01)
             self.assertEqual(parse(read_all(client)).status, 414)
+
+    def test_more_while_a_large_picture_is_sent(self) -> None:
+        with large_picture() as folder, Server(folder=folder) as running:
+            with running.connect(b"GET /test.jpg HTTP/1.0\r\n\r\n") as client:
+                time.sleep(0.05)
+                client.sendall(b"\r\n")
+                self.assertEqual(len(parse(read_all(client)).content), LARGE)
 
     def test_more_requests(self) -> None:
         with Server() as running, running.connect(GET * 50) as client:

@@ -126,6 +126,10 @@ class Commands(unittest.TestCase):
             server.ask(sent.encode())
             self.assertEqual(plain("\n".join(server.log()) + "\n"), plain(shown))
 
+    def test_the_line_to_change(self) -> None:
+        (line,) = re.findall(r"in place of `(.+?)`", README)
+        self.assertEqual((ROOT / "server.py").read_text(encoding="utf-8").count(line), 1)
+
     def test_the_test_command(self) -> None:
         self.assertEqual(blocks("sh"), ["python -m unittest\n"])
 
