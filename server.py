@@ -85,7 +85,8 @@ def main() -> None:
     with socket.socket(socket.AF_INET6 if ":" in args.bind else socket.AF_INET) as listener:
         if os.name == "posix":  # restart on the same port at once; on Windows it means sharing it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accept copies it
+        listener.settimeout(None if os.name == "posix" else 0.5)  # there, accept outlasts Ctrl-C
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # clients inherit it
         patience = Patience(listener)
         try:
             listener.bind((args.bind, args.port))
@@ -94,8 +95,9 @@ def main() -> None:
             sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try another port or IP.")
 
         def stop(number: int, _: object) -> None:
-            listener.setblocking(False)  # accept fails once the queue is empty
-            patience.stop_at = time.monotonic() + 0.8  # even if more and more clients come
+            with contextlib.suppress(OSError):  # if it is closed already
+                listener.setblocking(False)  # accept fails once the queue is empty
+            patience.stop_at = min(patience.stop_at, time.monotonic() + 0.8)  # though more come
             signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends it at once
 
         signal.signal(signal.SIGINT, stop)
@@ -110,7 +112,7 @@ def main() -> None:
             except BlockingIOError:  # stop was called, and the queue is empty
                 return
             except OSError:
-                time.sleep(0.1)  # mostly out of descriptors or memory: no busy loop
+                time.sleep(0.01)  # mostly out of descriptors or memory: no busy loop
 
 
 class Patience:
