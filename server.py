@@ -85,7 +85,7 @@ def main() -> None:
     with socket.socket(socket.AF_INET6 if ":" in args.bind else socket.AF_INET) as listener:
         if os.name == "posix":  # restart on the same port at once; on Windows it means sharing it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.settimeout(None if os.name == "posix" else 0.5)  # there, accept outlasts Ctrl-C
+        listener.settimeout(None if os.name == "posix" else 0.5)  # else, Ctrl-C waits there
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # clients inherit it
         patience = Patience(listener)
         try:
@@ -138,6 +138,7 @@ class Patience:
             others = self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0))
             if others:
                 self.end = min(self.end, self.now + self.grace[to] + extra)
+            # for 20 ms: a longer select sees neither a signal (PEP 475) nor who else comes
             ready = any(select.select(ins, outs, [], min(self.end - self.now, 0.02)))
             self.now = time.monotonic()
         if others:  # half of what this one took the next one lacks, so that all take two graces
@@ -200,7 +201,7 @@ def answer(received: bytes, late_status: int) -> Optional[Answer]:
     coded = [value for name, value in fields if name == b"transfer-encoding"]
     codings = [coding for each in b",".join(coded).split(b",") if (coding := each.strip())]
     table = (  # of all that can be wrong: the first row that applies counts
-        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # even early
+        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # first byte
         (414, len(start_line) > START_LINE_LIMIT),
         (400, ended and not head),
         (431, (head.end() if head else len(received)) > HEAD_LIMIT),
@@ -228,10 +229,9 @@ def answer(received: bytes, late_status: int) -> Optional[Answer]:
 def dated(response: bytes, second: int) -> tuple[bytes, str]:
     """Return a response with its Date (9110 6.6.1), and the same second for the log."""
     now = time.gmtime(second)
-    date = time.strftime("\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", now)
-    return response.replace(b"\r\n", date.encode(), 1), time.strftime(
-        "%d/%b/%Y:%H:%M:%S +0000", now
-    )
+    date = time.strftime("\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", now).encode()
+    when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", now)
+    return response.replace(b"\r\n", date, 1), when  # after the status line
 
 
 def marked(mark: str, message: bytes) -> str:
