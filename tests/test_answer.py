@@ -2,6 +2,7 @@
 
 import importlib.util
 import random
+import sys
 import time
 import unittest
 from collections.abc import Iterator
@@ -352,7 +353,9 @@ class TableOfAnswers(unittest.TestCase):
             self.assertIsNotNone(server.answer(fields(), 0))
         information = server.answer.cache_info()
         self.assertEqual((information.hits, information.maxsize), (9, 64))
-        self.assertIs(reply_to(line(b"GET /test.jpg?1 HTTP/1.1")), server.pic_content)
+        if sys.implementation.name == "cpython":  # a slice of the whole is the whole, no copy
+            again = reply_to(line(b"GET /test.jpg?1 HTTP/1.1"))
+            self.assertTrue(again is server.pic_content)
         whole, _ = server.dated(server.pic_content, 1)
         self.assertIs(whole, server.dated(server.pic_content, 1)[0])  # no copy for each request
 
