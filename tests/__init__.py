@@ -6,7 +6,7 @@ from typing import Any
 
 MODULES = ("browsers", "readme", "fuzz", "answer", "operator", "patience")  # the slowest first
 # these patch what others use, or hold a clock
-ALONE = ("TableOfAnswers", "Ports", "Faults", "StalledClients", "TheRule")
+ALONE = ("TableOfAnswers", "Ports", "Faults", "StalledClients", "SteadyReader", "TheRule")
 
 
 class SideBySide(unittest.TestSuite):
@@ -14,7 +14,7 @@ class SideBySide(unittest.TestSuite):
 
     def run(self, result: unittest.TestResult, debug: bool = False) -> unittest.TestResult:
         """Run them all."""
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda suite: suite(result), self))
         return result
 

@@ -382,7 +382,6 @@ class PatientWithOne(unittest.TestCase):
             self.too_slow_a_head,
             self.the_end_of_a_slow_head_has_time_of_its_own,
             self.a_dripping_head_is_too_slow_too,
-            self.a_steady_reader_gets_every_byte,
             self.a_reader_that_pauses_while_nobody_waits,
             self.a_pause_after_a_slow_head,
             self.a_reader_that_stops,
@@ -540,23 +539,6 @@ class PatientWithOne(unittest.TestCase):
                         time.sleep(0.02)
             self.assertLess(time.monotonic() - began, 3)
 
-    def a_steady_reader_gets_every_byte(self) -> None:
-        request = b"GET /test.jpg HTTP/1.0\r\n\r\n"
-        with large_picture() as folder, Server(folder=folder) as running:
-            for _ in range(TRIES):  # a busy machine can make it pause
-                with running.connect(request, 65536) as slow, running.connect(GET) as next_one:
-                    pieces = [b"-"]
-                    with contextlib.suppress(ConnectionResetError):
-                        while pieces[-1]:
-                            time.sleep(0.005)
-                            pieces.append(slow.recv(1 << 16))
-                    self.assertEqual(parse(read_all(next_one)).status, 200)
-                response = parse(b"".join(pieces[1:]))
-                if len(response.content) == LARGE:
-                    break
-            self.assertEqual(len(response.content), LARGE)
-            self.assertEqual(response.content, (folder / "test.jpg").read_bytes())
-
     def a_reader_that_pauses_while_nobody_waits(self) -> None:
         with large_picture() as folder, Server(folder=folder) as running:
             with running.connect(b"GET /test.jpg HTTP/1.0\r\n\r\n", 4096) as slow:
@@ -574,6 +556,27 @@ class PatientWithOne(unittest.TestCase):
                     client.setblocking(False)
                     sent = client.send(server.dated(server.pic_content, 0)[0])
         self.assertGreater(sent, len(server.pic_content))
+
+
+class SteadyReader(unittest.TestCase):
+    """Whoever reads a large picture on and on gets it, whoever waits."""
+
+    def test_a_steady_reader_gets_every_byte(self) -> None:
+        request = b"GET /test.jpg HTTP/1.0\r\n\r\n"
+        with large_picture() as folder, Server(folder=folder) as running:
+            for _ in range(TRIES):  # a busy machine can make it pause
+                with running.connect(request, 65536) as slow, running.connect(GET) as next_one:
+                    pieces = [b"-"]
+                    with contextlib.suppress(ConnectionResetError):
+                        while pieces[-1]:
+                            time.sleep(0.005)
+                            pieces.append(slow.recv(1 << 16))
+                    self.assertEqual(parse(read_all(next_one)).status, 200)
+                response = parse(b"".join(pieces[1:]))
+                if len(response.content) == LARGE:
+                    break
+            self.assertEqual(len(response.content), LARGE)
+            self.assertEqual(response.content, (folder / "test.jpg").read_bytes())
 
 
 class SurvivingResponse(unittest.TestCase):

@@ -226,11 +226,15 @@ class BehindNginx(unittest.TestCase):
             threads = [threading.Thread(target=load) for _ in range(4)]
             for thread in threads:
                 thread.start()
-            time.sleep(0.4)
+            deadline = time.monotonic() + LONG
+            while len(copies[0].log()) < 20 and time.monotonic() < deadline:
+                time.sleep(0.02)
             self.assertEqual(copies[0].process.poll(), None)
             copies[0].process.send_signal(signal.SIGTERM)
             self.assertEqual(copies[0].process.wait(LONG), 0)
-            time.sleep(0.4)
+            before = len(statuses)
+            while len(statuses) < before + 40 and time.monotonic() < deadline:
+                time.sleep(0.02)
             over.set()
             for thread in threads:
                 thread.join()
