@@ -82,7 +82,7 @@ class Server:
 
     def __init__(self, *arguments: str, code: str = "", folder: pathlib.Path = ROOT, **popen: Any):
         """Start it and wait until it listens; code is Python that runs in it before main."""
-        self.log_file = tempfile.TemporaryFile("a+b")  # both read here and written there
+        self.log_file = tempfile.TemporaryFile()  # read here, written there
         script = [str(folder / "server.py")]
         if code:
             path = f"import sys; sys.path.insert(0, {str(folder)!r})"
@@ -153,5 +153,6 @@ class Server:
 
     def log(self) -> list[str]:
         """Return the lines logged so far."""
-        self.log_file.seek(0)
-        return self.log_file.read().decode("ascii").splitlines()
+        descriptor = self.log_file.fileno()  # whose place in the file is also the server's
+        raw = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return raw.decode("ascii").splitlines()
