@@ -3,247 +3,297 @@
     python server.py            then open http://127.0.0.1:8000/ in a browser
     curl -i 127.0.0.1:8000      in another terminal: the same, as the bytes that come back
 
-The way of a request: main accepts a client; converse reads its head, sends what answer
-decides on and closes. Patience bounds every wait. Comments name sections of RFC 9110 and 9112.
-"""
+main accepts, converse receives, parse checks, respond chooses, converse sends, closes."""
 
 import argparse
 import contextlib
+import email.utils
 import functools
 import os
 import pathlib
 import re
-import select
 import signal
 import socket
 import sys
 import time
-from typing import Optional, TextIO
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import Generator, NamedTuple, Optional, TextIO
 
-START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
+START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3: RFC 9112, section 3)
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
-SEND_BUFFER = 64 * 1024  # bytes; the picture fits, and a larger one leaves as it is read
-PATIENCE = 10.0  # seconds for a client while nobody else waits: a person can type a head
-GRACE = {"read": 0.1, "send": 0.1}  # seconds for all clients that keep somebody else waiting
-Answer = tuple[bytes, str, int, bool]  # response; for the log; bytes of content; read on?
+SEND_BUFFER = 64 * 1024  # bytes; of a larger response, more is sent as it is read
+PATIENCE = 10.0  # seconds for a head, and for each piece of a response that is taken
+Conversation = Generator[tuple[int, float], None, None]  # yields event, deadline
 
 
-def make_response(status: str, content_type: str, content: bytes, *extra: str) -> bytes:
-    """Return a whole response as bytes, ready to send but for its Date (9112 2.1)."""
+def make_response(status: str, content_type: str, content: bytes, *fields: str) -> bytes:
+    """Return a response without Date; a field is text like "Allow: GET" (9112 2.1)."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}"
-    return "\r\n".join([head, *extra, "Connection: close\r\n\r\n"]).encode() + content
+    return "\r\n".join([head, *fields, "Connection: close\r\n\r\n"]).encode() + content
 
 
-beside = pathlib.Path(__file__).with_name
+beside = pathlib.Path(__file__).resolve().with_name
 try:
-    text_content = make_response(
-        "200 OK", "text/html; charset=utf-8", beside("index.html").read_bytes()
-    )
-    pic_content = make_response("200 OK", "image/jpeg", beside("test.jpg").read_bytes())
+    page, picture = beside("index.html").read_bytes(), beside("test.jpg").read_bytes()
 except OSError as error:
-    sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs beside server.py.")
-CONTENTS = {b"/": text_content, b"/index.html": text_content, b"/test.jpg": pic_content}  # add here
+    sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs to server.py.")
+text_content = make_response("200 OK", "text/html; charset=utf-8", page)
+pic_content = make_response("200 OK", "image/jpeg", picture)
 ERRORS = {
-    int(status[:3]): make_response(status, "text/plain", f"{status}: {why}.\n".encode(), *extra)
-    for status, why, *extra in (
+    int(status[:3]): make_response(status, "text/plain", f"{status}: {why}.\n".encode(), *fields)
+    for status, why, *fields in (
         ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
         ("404 Not Found", "nothing here has this path"),
-        ("405 Method Not Allowed", "only GET and HEAD are answered here", "Allow: GET, HEAD"),
+        ("405 Method Not Allowed", "only GET and HEAD work here", "Allow: GET, HEAD"),
         ("408 Request Timeout", "the request took too long to arrive"),
         ("414 URI Too Long", "the start line is over 8 KiB"),
         ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
+        ("500 Internal Server Error", "this page has a bug: see the server's terminal"),
         ("501 Not Implemented", "this method or transfer coding is unknown here"),
         ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
     )
 }
-HINTS = {b"\x16": "That was TLS: open http://, not https://\n"}  # said once, not to each stranger
-TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # 9110 5.6.2. On a first reading, go on to HEAD
-PATH = r"(?:/(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?"  # RFC 3986 3.3; or none
-URI_HOST = r"(?:\[(?=.{0,4}:)[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
-# "/x?y", origin-form, or "http://host/x?y", absolute-form (9112 3.2); browsers' queries are lax
-TARGET = rf"(?![ ?])(?:(?i:http)://(?![:/? ]){URI_HOST}(?::\d*)?)?({PATH})(?:\?[!\"$-~]*)?"
-OTHER_TARGET = rf"(?<=OPTIONS )\*|(?<=PRI )\*|(?<=CONNECT ){URI_HOST}:\d+"  # PRI: HTTP/2 begins
-# request-line = method SP request-target SP HTTP-version CRLF (9112 3), or LF alone (2.2)
-REQUEST_LINE = rf"({TCHAR}+) (?:{TARGET}|{OTHER_TARGET}) HTTP/(\d\.\d)\r?\n"
-# any other field-line = field-name ":" OWS field-value OWS CRLF (9112 5), never folded (5.2)
-FIELD_LINE = rf"(?!(?i:Host|Content-Length):){TCHAR}+:[\t -~\x80-\xff]*\r?\n"
-# Host = uri-host [ ":" port ] (9110 7.2), blanks in one way only; Content-Length = 1*DIGIT (8.6)
-KNOWN_LINE = rf"(?i:Host:[ \t]*(?![ \t]){URI_HOST}(?::\d*)?|Content-Length:[ \t]*\d+)[ \t]*\r?\n"
-HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE}|{KNOWN_LINE})*\r?\n".encode())
-FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")  # read by answer
+
+
+class Request(NamedTuple):  # what parse finds out
+    error: int = 0  # the status of what is wrong
+    method: str = ""  # GET or HEAD
+    path: str = ""  # without the query
+    more_may_come: bool = True  # bytes after its head
+
+
+def respond(request: Request) -> bytes:
+    """Return the response to a GET or HEAD: the place to add a page."""
+    if request.path in ("/", "/index.html"):
+        return text_content
+    if request.path == "/test.jpg":
+        return pic_content
+    return ERRORS[404]
 
 
 def main() -> None:
-    """Listen, then serve one client after the other, until a signal ends the loop."""
-    parser = argparse.ArgumentParser(description="Serve one page and one picture over HTTP.")
-    parser.add_argument("port", nargs="?", type=int, default=8000, help="default 8000; 0: any")
+    """Serve whoever comes, until a signal ends the loop."""
+    parser = argparse.ArgumentParser(description="Serve a page and a picture over HTTP.")
+    parser.add_argument("port", nargs="?", type=int, default=8000, help="0: any; default 8000")
     parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: all")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show heads line by line")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the heads")
     args = parser.parse_args()
-    if not 0 <= args.port <= 65535:
-        parser.error("a port is a number from 0 to 65535")
-    with socket.socket(socket.AF_INET6 if ":" in args.bind else socket.AF_INET) as listener:
-        if os.name == "posix":  # restart on the same port at once; on Windows it means sharing it
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.settimeout(None if os.name == "posix" else 0.5)  # else, Ctrl-C waits there
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # clients inherit it
-        patience = Patience(listener)
-        try:
-            listener.bind((args.bind, args.port))
-            listener.listen(socket.SOMAXCONN)
-        except (OSError, TypeError, ValueError) as error:
-            sys.exit(f"Cannot use {args.bind} port {args.port} ({error}): try another port or IP.")
+    if not 0 <= args.port <= 65535 or not args.bind:
+        parser.error("a port is a number from 0 to 65535, and an address isn't empty")
+    stop_at: list[float] = []
 
-        def stop(number: int, _: object) -> None:
-            with contextlib.suppress(OSError):  # if it is closed already
-                listener.setblocking(False)  # accept fails once the queue is empty
-            patience.stop_at = min(patience.stop_at, time.monotonic() + 0.8)  # though more come
-            signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+    def stop(number: int, _: object) -> None:
+        stop_at.append(time.monotonic() + 0.5)  # till then, who asks is answered
+        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends the program at once
 
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGTERM, stop)
-        ip, port = listener.getsockname()[:2]
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ip, f"[{ip}]" if ":" in ip else ip)
-        write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
-        while time.monotonic() < patience.stop_at:
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    with listen(args.bind, args.port) as listener:
+        waiting = Waiting(listener)
+        while not stop_at or time.monotonic() < stop_at[0]:
             try:
-                client, address = listener.accept()
-                converse(client, address[0] if address else "-", patience, args.verbose)
-            except BlockingIOError:  # stop was called, and the queue is empty
-                return
-            except OSError:
-                time.sleep(0.01)  # mostly out of descriptors or memory: no busy loop
+                waiting.wait()  # the server blocks here, and nowhere else
+                for _ in range(100):  # then those set aside have their turn
+                    client, address = listener.accept()
+                    waiting.go_on(client, converse(client, address, args.verbose))
+            except (BlockingIOError, ConnectionError):
+                pass  # nobody else is in the queue, or somebody has left it
+            except (OSError, ValueError):  # more than accept or select can hold
+                waiting.close_longest()
+        waiting.selector.close()
 
 
-class Patience:
-    """The one rule for every wait: ten seconds; if somebody else waits, what is left of a grace."""
+def listen(address: str, port: int) -> socket.socket:
+    """Return a socket that listens there and never blocks, or exit with one sentence."""
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux: accept whoever has asked, mostly
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        listener.bind(place)
+        listener.listen(socket.SOMAXCONN)
+        listener.setblocking(False)
+    except (OSError, ValueError) as error:
+        sys.exit(f"Cannot use {address} port {port} ({error}): try another port or address.")
+    ip, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ip, f"[{ip}]" if ":" in ip else ip)
+    write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
+    return listener
 
+
+def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) -> Conversation:
+    """Receive a request, send the response and close; yield wherever that has to wait."""
+    received, request, sent = b"", None, 0
+    deadline = time.monotonic() + PATIENCE
+    with client:
+        client.setblocking(False)  # now recv and send raise BlockingIOError
+        while request is None:
+            try:
+                piece = client.recv(8192)
+                received += piece
+                request = parse(received) if piece else Request(error=400)
+            except BlockingIOError:
+                try:
+                    yield EVENT_READ, deadline
+                except TimeoutError:  # go_on raises it here
+                    request = Request(error=408)
+        asked = received.lstrip(b"\r\n")  # 9112 2.2
+        if not asked:
+            return  # browsers open spare connections
+        response, when, result = answer(request, head_only=asked.startswith(b"HEAD "))
+        log(address, when, asked, result, response if verbose else b"")
+        while sent < len(response):
+            try:
+                sent += client.send(memoryview(response)[sent:])  # no copy
+            except BlockingIOError:
+                yield EVENT_WRITE, time.monotonic() + PATIENCE
+        if request.more_may_come or len(response) > SEND_BUFFER:
+            client.shutdown(socket.SHUT_WR)  # close could destroy the response (9112 9.6)
+            deadline = time.monotonic() + PATIENCE
+            while received:
+                yield EVENT_READ, deadline
+                received = client.recv(8192)
+
+
+def answer(request: Request, head_only: bool) -> tuple[bytes, str, str]:
+    """Return the response, and for the log its time, status and size; a bug means 500."""
+    try:
+        response = ERRORS[request.error] if request.error else respond(request)
+        response = response[: response.index(b"\r\n\r\n") + 4] if head_only else response
+        return dated(response, int(time.time()))
+    except Exception as bug:  # this client is told, and the next one is served
+        sys.excepthook(type(bug), bug, bug.__traceback__)  # prints the traceback
+        return answer(Request(error=500), head_only)
+
+
+class Waiting:  # the clients that are set aside until they can go on, or are out of time
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.stop_at = listener, float("inf")
-        self.grace = dict(GRACE)  # what is left of it
+        self.selector = DefaultSelector()  # epoll, kqueue or select, as the system has
+        self.selector.register(listener, EVENT_READ)
+        self.deadlines: dict[socket.socket, float] = {}
 
-    def next_turn(self) -> None:
-        """Begin the ten seconds of a client, or ten more of one that reads on."""
-        self.now = time.monotonic()
-        self.end = self.now + PATIENCE
-        if self.grace != GRACE:  # it mends a bit; once nobody waits, all of it is back
-            mended = 0.0001 if any(select.select([self.listener], [], [], 0)) else 1.0
-            self.grace = {to: min(GRACE[to], left + mended) for to, left in self.grace.items()}
+    def wait(self) -> None:
+        """Block until somebody comes or can go on; let go on whoever can, or is late."""
+        for key, _ in self.selector.select(0.2):  # seconds: no signal ends it (PEP 475)
+            if key.data:  # the listener has none
+                self.go_on(*key.data)
+        now = time.monotonic()
+        for client in [each for each in self.deadlines if self.deadlines[each] < now]:
+            self.go_on(*self.selector.get_key(client).data, late=True)
 
-    def wait(self, client: socket.socket, to: str = "read", extra: float = 0.0) -> bool:
-        """Return True as soon as client can be read (or sent to), False when its time is up."""
-        ins, outs = ([client], []) if to == "read" else ([], [client])
-        began, others, ready = self.now, False, False
-        while not ready and self.now < min(self.end, self.stop_at):
-            others = self.stop_at < float("inf") or any(select.select([self.listener], [], [], 0))
-            if others:
-                self.end = min(self.end, self.now + self.grace[to] + extra)
-            # for 20 ms: a longer select sees neither a signal (PEP 475) nor who else comes
-            ready = any(select.select(ins, outs, [], min(self.end - self.now, 0.02)))
-            self.now = time.monotonic()
-        if others:  # half of what this one took the next one lacks, so that all take two graces
-            self.grace[to] -= min(self.now - began, self.grace[to]) / 2
-        return ready
+    def go_on(self, client: socket.socket, talk: Conversation, *, late: bool = False) -> None:
+        """Let a conversation go on until it ends, or is set aside by its next yield."""
+        if self.deadlines.pop(client, None):  # it was set aside
+            self.selector.unregister(client)
+        try:
+            event, deadline = talk.throw(TimeoutError) if late else next(talk)
+            self.selector.register(client, event, (client, talk))
+            self.deadlines[client] = deadline
+        except (OSError, StopIteration):  # it has left, is late, or all is said
+            talk.close()
 
-
-def converse(client: socket.socket, address: str, patience: Patience, verbose: bool) -> None:
-    """Answer one request, log it and close the connection; one that leaves is no matter."""
-    with contextlib.suppress(OSError), client:
-        client.setblocking(False)  # recv and send never wait: only Patience does
-        patience.next_turn()
-        received, answered = read_head(client, patience)
-        if not answered:
-            return  # nothing was sent: browsers open spare connections
-        response, entry, size, read_on = answered
-        response, when = dated(response, int(time.time()))
-        unsent, extra, grace = memoryview(response), 0.0, patience.grace["send"]
-        while unsent := unsent[client.send(unsent) :]:  # only a picture larger than the buffer
-            patience.grace["send"] = grace  # whoever reads on is not charged
-            patience.next_turn()
-            began = patience.now
-            if not patience.wait(client, "send", extra):
-                break
-            extra = max(extra, min(0.5, 2 * (patience.now - began)))  # slow, but it reads on
-        heads = marked(">", received) + marked("<", response) if verbose else ""
-        write(sys.stdout, f"{heads}{address} - - [{when}] {entry} {size - len(unsent) or '-'}\n")
-        if (read_on or extra) and not unsent:  # to close now would reset the connection (9112 9.6)
-            write(sys.stderr, HINTS.pop(received[:1], ""))
-            client.shutdown(socket.SHUT_WR)
-            patience.next_turn()
-            while patience.wait(client) and client.recv(HEAD_LIMIT):
-                pass
+    def close_longest(self) -> None:
+        """Close whoever has waited longest."""
+        for client in sorted(self.deadlines, key=self.deadlines.__getitem__)[:1]:
+            del self.deadlines[client]
+            self.selector.unregister(client)
+            client.close()
+        time.sleep(0 if self.deadlines else 0.01)  # not to try again at once, in vain
 
 
-def read_head(client: socket.socket, patience: Patience) -> tuple[bytes, Optional[Answer]]:
-    """Return what was received until it had an answer, or none could come of it."""
-    received = b""
-    while True:
-        with contextlib.suppress(BlockingIOError):  # nothing there yet
-            piece = client.recv(HEAD_LIMIT + 1 - len(received))  # one byte more is too large
-            received += piece
-            if (answered := answer(received, 0 if piece else 400)) or not piece:
-                return received, answered
-        if not patience.wait(client):
-            return received, answer(received, 408)
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # 9110 5.6.2
+REQUEST_LINE = rf"({TOKEN}) ([^\x00- \x7f]+) HTTP/(\d\.\d)\r?\n"  # method target version (9112 3)
+FIELD_LINE = rf"{TOKEN}:[\t -~\x80-\xff]*\r?\n"  # field-name ":" field-value (9112 5)
+HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE})*\r?\n".encode())
+PATH = r"/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*"  # browsers send [ ] |
+HOST = re.compile(rb"(?:\[([\da-fA-F:.]+)\]|(?:[\w\-.~!$&'()*+,;=]|%[\da-fA-F]{2})*)(?::\d*)?")
+FORM = re.compile(rf"\S+ ({PATH})(?:\?[^#]*)?|OPTIONS \*|CONNECT [^/?#@\x80-\xff]+:\d+".encode())
+ABSOLUTE_FORM = re.compile(rb"(?i)^http://([^:/?#][^/?#]*)/?")  # for a proxy (3.2.2)
+UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
+METHODS = {*b"GET HEAD POST PUT DELETE PATCH OPTIONS TRACE CONNECT".split()}
+CODINGS = {*b"chunked compress deflate gzip x-compress x-gzip".split()}  # 9112 7
 
 
-@functools.lru_cache(maxsize=64)  # most heads come again
-def answer(received: bytes, late_status: int) -> Optional[Answer]:
-    """Return the answer, or None if there is none yet or nothing was asked. Sees no socket."""
-    request = received.lstrip(b"\r\n")  # 9112 2.2
-    start_line = request.partition(b"\n")[0].rstrip(b"\r")
-    ended = b"\n\r\n" in request or b"\n\n" in request
-    head = HEAD.match(received) if ended else None
-    method, path, version = head.groups() if head else (b"", b"", b"1.1")
-    fields = FRAMING.findall(head[0].lower()) if head else []
-    hosts = [value for name, value in fields if name == b"host"]
-    lengths = {value.strip() for name, value in fields if name == b"content-length"}
-    coded = [value for name, value in fields if name == b"transfer-encoding"]
-    codings = [coding for each in b",".join(coded).split(b",") if (coding := each.strip())]
-    table = (  # of all that can be wrong: the first row that applies counts
-        (400, not head and start_line and not re.match(TCHAR.encode(), start_line)),  # first byte
-        (414, len(start_line) > START_LINE_LIMIT),
-        (400, ended and not head),
-        (431, (head.end() if head else len(received)) > HEAD_LIMIT),
-        (late_status if start_line else 0, not head),  # 0: none yet; below here, head is whole
-        (505, not version.startswith(b"1.")),
-        (400, len(hosts) > 1 or (not hosts and version != b"1.0")),  # 9112 3.2
-        (400, len(lengths) > 1 or (coded and (lengths or version == b"1.0"))),  # 9112 6.1, 6.3
-        (501, set(codings) - {*b"chunked compress deflate gzip x-compress x-gzip".split()}),
-        (400, coded and (codings[-1:] != [b"chunked"] or codings.count(b"chunked") > 1)),
-        (405, method in {b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"}),
-        (501, method not in (b"GET", b"HEAD")),
-        (404, (path or b"/") not in CONTENTS),  # "http://host" has no path
-    )
-    if not (status := next((status for status, applies in table if applies), 200)):
-        return None
-    response = ERRORS.get(status) or CONTENTS[path or b"/"]
-    content_at = response.index(b"\r\n\r\n") + 4
-    size = 0 if start_line.startswith(b"HEAD ") else len(response) - content_at  # 9110 9.3.2
-    escaped = repr(start_line[:START_LINE_LIMIT])[2:-1].replace('"', r"\x22")  # without b''
-    read_on = not head or head.end() < len(received) or bool(lengths or coded)
-    return response[: content_at + size], f'"{escaped}" {status}', size, read_on
+@functools.lru_cache(maxsize=64)  # browsers send the same head again and again
+def parse(received: bytes) -> Optional[Request]:
+    """Return what is asked, or what is wrong with it; None if more must come first."""
+    asked = received[:HEAD_LIMIT].lstrip(b"\r\n")  # 9112 2.2
+    if asked and not re.match(TOKEN.encode(), asked):  # a TLS hello, for one
+        return Request(error=400)
+    if len(asked.partition(b"\n")[0].rstrip(b"\r")) > START_LINE_LIMIT:
+        return Request(error=414)
+    if b"\n\r\n" not in asked and b"\n\n" not in asked:
+        return Request(error=431) if len(received) >= HEAD_LIMIT else None
+    head = HEAD.match(received)
+    if not head:
+        return Request(error=400)
+    method, target, version = head.groups()
+    if not version.startswith(b"1."):
+        return Request(error=505)
+    fields = head[0].lower()
+    hosts = re.findall(rb"\nhost:(.*)", fields)
+    lengths = {length.strip() for length in re.findall(rb"\ncontent-length:(.*)", fields)}
+    coded = re.findall(rb"\ntransfer-encoding:(.*)", fields)
+    codings = [coding.strip() for coding in b",".join(coded).split(b",") if coding.strip()]
+    if len(hosts) > 1 or (not hosts and version != b"1.0") or not all(map(is_host, hosts)):
+        return Request(error=400)  # 9112 3.2
+    if len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):  # 9112 6.3
+        return Request(error=400)
+    chunked_last = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
+    if coded and (lengths or version == b"1.0" or not chunked_last):  # 9112 6.1, 6.3
+        return Request(error=400)
+    if method not in METHODS or not CODINGS.issuperset(codings):
+        return Request(error=501)
+    form = FORM.fullmatch(method + b" " + ABSOLUTE_FORM.sub(b"/", target))
+    if not form or not all(map(is_host, ABSOLUTE_FORM.findall(target))):
+        return Request(error=400)
+    if method not in (b"GET", b"HEAD"):
+        return Request(error=405)
+    path = UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), form[1].decode())
+    return Request(0, method.decode(), path, bool(lengths or coded or received[head.end() :]))
 
 
-@functools.lru_cache(maxsize=2)  # page and picture of this second
-def dated(response: bytes, second: int) -> tuple[bytes, str]:
-    """Return a response with its Date (9110 6.6.1), and the same second for the log."""
-    now = time.gmtime(second)
-    date = time.strftime("\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", now).encode()
-    when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", now)
-    return response.replace(b"\r\n", date, 1), when  # after the status line
+def is_host(value: bytes) -> bool:
+    """Return whether value is a uri-host with or without a port (9110 7.2)."""
+    host = HOST.fullmatch(value.strip())
+    try:
+        return bool(host and (not host[1] or socket.inet_pton(socket.AF_INET6, host[1].decode())))
+    except OSError:  # no IPv6 address
+        return False
 
 
-def marked(mark: str, message: bytes) -> str:
-    """Return the lines of a message's head, marked as curl marks them."""
-    head = re.split(rb"\n\r?\n", message.lstrip(b"\r\n"), maxsplit=1)[0]
-    return "".join(f"{mark} {repr(line)[2:-1]}\n" for line in [*head.splitlines(), b""])
+@functools.lru_cache(maxsize=4)  # of this second: page, picture, errors
+def dated(response: bytes, second: int) -> tuple[bytes, str, str]:
+    """Return response with its Date (9110 6.6.1); for the log, time, status and size."""
+    head, content = response.split(b"\r\n\r\n", 1)
+    date = email.utils.formatdate(second, usegmt=True)
+    _, day, month, year, clock, _ = date.split()
+    response = response.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1)
+    return response, f"{day}/{month}/{year}:{clock} +0000", f"{head[9:12].decode()} {len(content)}"
 
 
-def write(stream: Optional[TextIO], text: str) -> None:
-    """Write text at once, past all buffers: a log that can't be written costs no response."""
-    with contextlib.suppress(OSError):
-        os.write(stream.fileno() if stream else -1, text.encode())  # None: closed from the start
+def log(address: tuple[object, ...], when: str, asked: bytes, result: str, response: bytes) -> None:
+    """Write a line in the Common Log Format; first both heads, if response is given."""
+    if asked.startswith(b"\x16"):
+        write(sys.stderr, "That was TLS: open http://, not https://\n")
+    for mark, message in ((">", asked), ("<", response)) if response else ():
+        for line in re.split(rb"\n\r?\n", message, maxsplit=1)[0].splitlines():
+            shown = line.decode("latin-1").encode("unicode_escape").decode()
+            write(sys.stdout, f"{mark} {shown}\n")
+    start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r").decode("latin-1")
+    start_line = start_line.encode("unicode_escape").decode().replace('"', r"\x22")
+    write(sys.stdout, f'{address[0] if address else "-"} - - [{when}] "{start_line}" {result}\n')
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write text at once; if that isn't possible, it costs no response."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or full
+        try:
+            os.write(stream.fileno(), text.encode())
+        except (AttributeError, ValueError):  # no descriptor: IDLE, or a notebook
+            stream.write(text)
 
 
 if __name__ == "__main__":
