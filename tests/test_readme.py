@@ -1,252 +1,140 @@
-"""README's word is good: each of its commands and programs is run, and says what README says."""
+"""README's word is good: each of its blocks is run, and does what README says."""
 
 import contextlib
-import os
+import doctest
+import io
 import pathlib
 import re
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
-from collections.abc import Iterator
+import warnings
 
-from tests.support import GET, LONG, ROOT, Server, free_port, parse, read_all, require
+from tests.support import LONG, ROOT, free_port, require
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", re.sub(r"(?m)^   (?=\S|$)", "", README), re.S | re.M)
-
-
-def blocks(language: str) -> list[str]:
-    """Return README's blocks of a language, in their order."""
-    return [text for name, text in BLOCKS if name == language]
-
-
-def program(words: str) -> str:
-    """Return the one Python program in README that has these words in it."""
-    (text,) = (text for text in blocks("python") if words in text)
-    return text
+FILES = {name: (ROOT / name).read_bytes() for name in ("server.py", "index.html", "test.jpg")}
+README, SERVER = ((ROOT / name).read_text("utf-8") for name in ("README.md", "server.py"))
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.S | re.M)
+PYTHON = [text for name, text in BLOCKS if name == "python"]
+FIRST, HEART, PAGES, THREADS, VISITS, LIBRARY, FRAMEWORK = PYTHON
+START, LOG, CURL, UNITTEST, VERBOSE = (text for name, text in BLOCKS if name[:2] != "py")
+TYPED = [doctest.DocTestParser().get_examples(text) for name, text in BLOCKS if name == "pycon"]
+ITEMS = [re.findall("`(.+?)`", item) for item in re.findall(r"(?m)^\d\. \*\*.*", README)]
 
 
-def plain(text: str) -> str:
-    """Return text without what differs from run to run: times, and curl's version."""
-    text = re.sub(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "DATE", text.replace("\r", ""))
-    text = re.sub(r"\[\d\d/\w{3}/\d{4}:[\d:]{8} \+0000\]", "[TIME]", text)
-    return re.sub(r"(?m) +$", "", re.sub(r"curl/[\d.]+", "curl/X", text))
+def plain(text: str) -> str:  # without dates, ports and versions
+    text = text.replace("\r", "").replace("HTTP/1.0", "HTTP/1.1")
+    return re.sub(r"\w{3}, \d\d .+ GMT|\d\d/\w{3}/\d{4}:[\d:]{8} \+0000|1:\d+/", "...", text)
 
 
-@contextlib.contextmanager
-def running(text: str, replace: dict[str, str], *arguments: str) -> Iterator[pathlib.Path]:
-    """Run a program of README in a folder of its own until the end of the block."""
-    for old, new in replace.items():
-        text = text.replace(old, new)
-    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile() as output:
-        folder = pathlib.Path(name)
-        (folder / "program.py").write_text(text)
-        with started(folder, output.fileno(), *arguments):
-            yield folder
-
-
-@contextlib.contextmanager
-def started(folder: pathlib.Path, output: int, *arguments: str) -> Iterator[None]:
-    """Run program.py in folder, and end it."""
-    process = subprocess.Popen(
-        [sys.executable, "program.py", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=output,
-        stderr=output,
-    )
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(LONG)
-
-
-def ask(port: int, sent: bytes = GET) -> bytes:
-    """Return the answer of whoever listens on port, as soon as somebody does."""
-    deadline = time.monotonic() + LONG
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), LONG) as client:
-                client.sendall(sent)
-                return read_all(client)
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
+class Running(contextlib.ExitStack):  # a program beside server.py, and a Python that asks it
+    def __init__(self, program: str, *options: str, folder: str = "") -> None:
+        super().__init__()
+        self.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", ResourceWarning)  # README leaves sockets to Python
+        self.folder = pathlib.Path(folder or self.enter_context(tempfile.TemporaryDirectory()))
+        self.log, self.port, self.scope = self.folder / "log", str(free_port()), dict[str, object]()
+        for name, raw in {**FILES, "way.py": program.replace("8000", self.port).encode()}.items():
+            (self.folder / name).write_bytes(raw)
+        command = [sys.executable, "-uW", "ignore", "way.py", self.port, *options]
+        with open(self.log, "wb") as log:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        self.process = self.enter_context(process)  # which waits for its end
+        self.callback(process.kill)
+        self.callback(self.scope.clear)
+        for example in TYPED[0][:-1]:
+            self.show(example.source)
+        while self.show("ask(page)") == "ConnectionRefusedError" and process.poll() is None:
             time.sleep(0.02)
 
+    def show(self, source: str) -> str:  # what Python shows when this is typed
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            try:
+                exec(compile(source.replace("8000", self.port) + "\n", "", "single"), self.scope)
+            except OSError as error:
+                return type(error).__name__
+        return shown.getvalue().strip()
 
-def get(port: int, path: str) -> bytes:
-    """Return the content of the answer to a GET, which must be 200."""
-    raw = ask(port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
-    head, _, content = raw.partition(b"\r\n\r\n")
-    assert b" 200 OK\r\n" in head + b"\r\n", raw
-    return content
-
-
-class Commands(unittest.TestCase):
-    """What README says that a terminal shows."""
-
-    def test_commands(self) -> None:
-        require("curl")
-        commands = [block for block in blocks("console") if "server.py" not in block]
-        self.assertEqual(len(commands), 3)
-        with Server() as server:
-            for block in commands:
-                command, expected = block[2:].split("\n", 1)
-                self.assertEqual(block[:2], "$ ")
-                command = command.replace("8000", str(server.address[1]))
-                with self.subTest(command):
-                    ended = subprocess.run(
-                        ["/bin/sh", "-c", command.replace("python -c", f"'{sys.executable}' -c")],
-                        capture_output=True,
-                        text=True,
-                        timeout=LONG,
-                    )
-                    self.assertEqual(plain(ended.stdout), plain(expected))
-
-    def test_what_the_server_says(self) -> None:
-        (start,) = (block for block in blocks("console") if "server.py" in block)
-        with Server() as server:
-            for path in ("/", "/test.jpg"):
-                server.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            first = server.first_line.replace(str(server.address[1]), "8000")
-            self.assertEqual(start, "$ python server.py\n" + first)
-            self.assertEqual(plain("\n".join(server.log()) + "\n"), plain(blocks("text")[0]))
-
-    def test_verbose(self) -> None:
-        (shown,) = (block for block in blocks("text") if block.startswith(">"))
-        with Server("-v") as server:
-            sent = "\r\n".join(re.findall(r"(?m)^>(?: (.*))?$", shown)) + "\r\n"
-            server.ask(sent.encode())
-            self.assertEqual(plain("\n".join(server.log()) + "\n"), plain(shown))
-
-    def test_the_line_to_change(self) -> None:
-        (line,) = re.findall(r"in place of `(.+?)`", README)
-        self.assertEqual((ROOT / "server.py").read_text(encoding="utf-8").count(line), 1)
-
-    def test_the_test_command(self) -> None:
-        self.assertEqual(blocks("sh"), ["python -m unittest\n"])
-
-    def test_every_block_is_run_here(self) -> None:
-        count = {"console": 4, "text": 2, "sh": 1, "python": 6, "nginx": 1}
-        self.assertEqual({name: len(blocks(name)) for name in count}, count)
-        self.assertEqual(len(BLOCKS), sum(count.values()))
-        self.assertEqual(README.count("```"), 2 * len(BLOCKS))
-        self.assertLess(README.count("\n"), 250)
+    def get(self, path: str) -> bytes:  # a whole response
+        client = f"connect(b'GET {path} HTTP/1.0\\r\\n\\r\\n')"
+        return bytes(eval(f"{client}.makefile('rb').read()", self.scope))
 
 
-class Programs(unittest.TestCase):
-    """The programs of README, each at most 15 lines, run as they stand but for the port."""
+class Readme(unittest.TestCase):  # from its first line to its last
+    def test_blocks(self) -> None:
+        self.assertEqual((START, UNITTEST), ("python server.py\n", "python -m unittest\n"))
+        self.assertEqual(README.count("```"), 28)  # of which the names above take each
+        self.assertLessEqual(README.count("\n"), 260)
+        self.assertLessEqual(max(len(re.findall("(?m)^.", text)) for text in PYTHON), 15)
+        self.assertLess((ROOT / re.findall(r"!\[.*\]\((.+)\)", README)[0]).stat().st_size, 150_000)
+        converse = iter(SERVER.partition("\ndef converse(")[2].partition("\n\n\n")[0].split("\n"))
+        self.assertTrue(all(line in converse for line in HEART.splitlines()))  # in this order
 
-    def test_length(self) -> None:
-        for text in blocks("python"):
-            lines = [line for line in text.splitlines() if line]
-            self.assertLessEqual(len(lines), 15, text)
+    def test_terminal(self) -> None:
+        with Running(SERVER, "-v") as server:
+            server.get("/test.jpg")
+            self.assertEqual(re.sub("(?m)^[<>].*\n", "", plain(server.log.read_text())), plain(LOG))
+            server.show(re.findall(r"Where there is no `nc`, type `(.+?)`", README)[0])
+            self.assertEqual(plain(server.log.read_text())[-len(plain(VERBOSE)) :], plain(VERBOSE))
+            command, _, shown = CURL[2:].replace("8000", server.port).partition("\n")
+            response = subprocess.check_output([require("curl"), "-s", *command.split()[1:]])
+            self.assertEqual(plain(response.decode()), plain(shown))
 
-    def test_the_client(self) -> None:
-        with Server() as server:
-            text = program("sendall").replace("8000", str(server.address[1]))
-            ended = subprocess.run(
-                [sys.executable, "-c", text], capture_output=True, text=True, timeout=LONG
-            )
-        self.assertRegex(ended.stdout, r"^HTTP/1\.1 200 OK\n")
-        self.assertTrue(ended.stdout.endswith("\n2981 bytes of HTML\n"), ended.stdout)
+    def test_five_things_that_break_it(self) -> None:
+        for number, (code, *words) in enumerate(ITEMS[:5], 1):
+            with self.subTest(code), Running(FIRST) as first:
+                for example in (*TYPED[0], *TYPED[1]):
+                    self.assertEqual(first.show(example.source), example.want.strip())
+                for path, name in (("/", "index.html"), ("/test.jpg", "test.jpg")):
+                    self.assertTrue(first.get(path).endswith(b"\r\n\r\n" + FILES[name]))
+                shown = first.show(code)
+                if number == 2:  # everybody else waits
+                    first.show("socket.setdefaulttimeout(0.3)")
+                    shown, words = first.show(words[0]), ["timeout", "TimeoutError"]
+                    first.show("socket.setdefaulttimeout(None)")
+                elif number in (1, 3):  # the program ends
+                    first.process.wait(LONG)
+                    shown = first.log.read_text().splitlines()[-1]
+                self.assertIn(shown, words)
+        one, two, three, four, five = (words[0] for words in ITEMS[:5])
+        code, shown, new, old, _, error = re.findall("`(.+?)`", README.partition("big.**")[2])[:6]
+        said = [word for words in ITEMS[5:] for word in words if word[:2] == "b'"] + [shown]
+        codes = (one, two, ITEMS[6][0], three, *ITEMS[7][:2], four, five, code)
+        with Running(SERVER) as server:
+            self.assertEqual([text for text in map(server.show, codes) if text], said)
+        with Running(SERVER.replace(old, new)) as server:
+            self.assertEqual(server.show(code), error)
 
-    def test_threads_and_processes(self) -> None:
-        for words in ("threading", "multiprocessing"):
-            port = free_port()
-            with self.subTest(words), running(program(words), {"8000": str(port)}):
-                ask(port)
-                with socket.create_connection(("127.0.0.1", port), LONG) as stalled:
-                    stalled.sendall(GET[:9])
-                    for _ in range(3):
-                        self.assertEqual(parse(ask(port)).status, 200)
-                    time.sleep(0.5)  # much longer than the grace of a single loop
-                    stalled.sendall(GET[9:])
-                    self.assertEqual(parse(read_all(stalled)).status, 200)
+    def test_changes_and_answers(self) -> None:
+        answer, bug, field = re.findall(r"`(500 I.+?|Z.+?|page, .+?)`", README)
+        program = SERVER.replace("pic_content\n    return", f"pic_content\n{PAGES}    return")
+        program = re.sub(r"page\)$", field, program, count=1, flags=re.M).replace("= 10.0", "= 0.5")
+        with Running(program) as server:
+            self.assertRegex(server.get("/time"), rb"\n\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}$")
+            self.assertIn(b"\r\nContent-Language: en\r\n", server.get("/"))
+            self.assertTrue(server.get("/bug").endswith(f"{answer}\n".encode()))
+            self.assertIn(f"\n{bug}\n", server.log.read_text())
+            rows = re.findall(r'(?:\| |is )(\d{3}) .*`(b".+?)`', README)
+            self.assertEqual(len(rows), 11)
+            for status, code in rows:
+                self.assertEqual(server.show(f"ask({code})"), f"b'HTTP/1.1 {status}'", code)
 
-    def test_the_time_and_the_visits(self) -> None:
-        port = free_port()
-        with running(program("sqlite3"), {}, str(port)) as folder:
-            shown = [get(port, "/time") for _ in range(2)]
-            self.assertRegex(shown[0], rb"^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d 20\d\d, visit 1\n$")
-            self.assertRegex(shown[1], rb", visit 2\n$")
-            self.assertEqual(parse(ask(port, b"GET / HTTP/1.0\n\n")).status, 404)
-            with tempfile.TemporaryFile() as output:
-                other = free_port()
-                with started(folder, output.fileno(), str(other)):
-                    self.assertRegex(get(other, "/time?again"), rb", visit 3\n$")
-
-    def test_the_standard_library(self) -> None:
-        port = free_port()
-        with running(program("http.server"), {"8000": str(port)}):
-            self.assertEqual(get(port, "/"), (ROOT / "index.html").read_bytes())
-            self.assertEqual(get(port, "/test.jpg"), (ROOT / "test.jpg").read_bytes())
-
-    def test_the_framework(self) -> None:
-        port = free_port()
-        with running(program("site.page"), {}, str(port)):
-            self.assertEqual(get(port, "/hello?x"), b"<h1>Hello</h1>")
-            self.assertEqual(parse(ask(port, b"GET /none HTTP/1.0\n\n")).status, 404)
-
-
-class BehindNginx(unittest.TestCase):
-    """README's nginx.conf with the real nginx, and a copy that stops under load."""
-
-    def test_not_one_request_fails(self) -> None:
-        nginx = require("nginx")
-        front = free_port()
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            copies = [stack.enter_context(Server()) for _ in range(3)]
-            (configuration,) = blocks("nginx")
-            for old, new in zip((8001, 8002, 8003), copies):
-                configuration = configuration.replace(str(old), str(new.address[1]))
-            file = pathlib.Path(folder, "nginx.conf")
-            file.write_text(configuration.replace("8080", str(front)))
-            directives = f"daemon off; pid {folder}/pid; error_log {folder}/log;"
-            process = subprocess.Popen(
-                [nginx, "-c", str(file), "-g", directives], stderr=subprocess.DEVNULL
-            )
-            stack.callback(process.wait, LONG)
-            stack.callback(process.terminate)
-            statuses = [parse_status(ask(front, b"GET / HTTP/1.0\r\n\r\n"))]
-            over = threading.Event()
-
-            def load() -> None:
-                while not over.is_set():
-                    statuses.append(parse_status(ask(front, b"GET / HTTP/1.0\r\n\r\n")))
-
-            threads = [threading.Thread(target=load) for _ in range(4)]
-            for thread in threads:
-                thread.start()
-            deadline = time.monotonic() + LONG
-            while len(copies[0].log()) < 20 and time.monotonic() < deadline:
-                time.sleep(0.02)
-            self.assertEqual(copies[0].process.poll(), None)
-            copies[0].process.send_signal(signal.SIGTERM)
-            self.assertEqual(copies[0].process.wait(LONG), 0)
-            before = len(statuses)
-            while len(statuses) < before + 40 and time.monotonic() < deadline:
-                time.sleep(0.02)
-            over.set()
-            for thread in threads:
-                thread.join()
-            self.assertGreater(len(statuses), 50)
-            self.assertEqual(set(statuses), {200})
-            counts = [0]
-            while sum(counts) < len(statuses) and time.monotonic() < deadline + LONG:
-                counts = [len(copy.log()) for copy in copies]  # which come after the responses
-            self.assertEqual(sum(counts), len(statuses))
-            self.assertTrue(all(count > 10 for count in counts), counts)
-
-
-def parse_status(raw: bytes) -> int:
-    """Return the status of a response of anybody's."""
-    return int(raw[9:12])
+    def test_ways(self) -> None:
+        alone = SERVER.replace(
+            "    if request.path in", "    time.sleep(1)\n    if request.path in"
+        )
+        for program, least, most in ((THREADS, 0.5, 1.4), (alone, 1.5, LONG)):
+            with Running(program.replace("sleep(1)", "sleep(0.5)")) as server:
+                began = time.monotonic()
+                for code in re.findall(r"`(clients = .+?)` and `(\[.+?)`", README)[0]:
+                    server.show(code)
+                self.assertTrue(least <= time.monotonic() - began < most)
+        with Running(VISITS) as server, Running(VISITS, folder=str(server.folder)) as again:
+            for number, way in enumerate((server, again, server), 1):
+                self.assertRegex(way.get("/time"), rf"\d, visit {number}\n$".encode())
+        with Running(LIBRARY) as server:
+            self.assertTrue(server.get("/").endswith(FILES["index.html"]))
+        with Running(FRAMEWORK) as server:
+            self.assertTrue(server.get("/hello").endswith(b"\r\n\r\n<h1>Hello</h1>"))
