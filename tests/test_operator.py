@@ -109,7 +109,8 @@ class CommandLine(unittest.TestCase):
         with Server() as running:
             busy = running.address[1]
             self.one_sentence(run(str(busy)), "127.0.0.1", f"port {busy}", "in use", "another")
-        for bind, port in (("203.0.113.1", "65535"), ("a" * 70, "0"), ("\u00e4" * 70, "0")):
+        umlauts = os.fsdecode("\u00e4".encode() * 70)  # as they are in this locale
+        for bind, port in (("203.0.113.1", "65535"), ("a" * 70, "0"), (umlauts, "0")):
             with self.subTest(bind):
                 self.one_sentence(run(port, "--bind", bind), f"port {port}", "Cannot use")
         for refused in ("socket.getaddrinfo", "socket.socket", "socket.socket.setsockopt"):
