@@ -203,13 +203,13 @@ class Waiting:  # the clients that are set aside until they can go on, or are ou
         time.sleep(0 if self.deadlines else 0.01)  # not to try again at once, in vain
 
 
-TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # 9110 5.6.2
-REQUEST_LINE = rf"({TOKEN}) ([^\x00- \x7f]+) HTTP/(\d\.\d)\r?\n"  # method target version (9112 3)
-FIELD_LINE = rf"{TOKEN}:[\t -~\x80-\xff]*\r?\n"  # field-name ":" field-value (9112 5)
-HEAD = re.compile(rf"(?:\r?\n)*{REQUEST_LINE}(?:{FIELD_LINE})*\r?\n".encode())
-PATH = r"/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*"  # browsers send [ ] |
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # 9110 5.6.2
+REQUEST_LINE = rb"(%b) ([^\x00- \x7f]+) HTTP/(\d\.\d)\r?\n" % TOKEN  # method, target, version
+FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN  # field-name ":" field-value (9112 5)
+HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*\r?\n" % (REQUEST_LINE, FIELD_LINE))  # 9112 2.1, 3
+PATH = rb"/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*"  # browsers send [ ] |
 HOST = re.compile(rb"(?:\[([\da-fA-F:.]+)\]|(?:[\w\-.~!$&'()*+,;=]|%[\da-fA-F]{2})*)(?::\d*)?")
-FORM = re.compile(rf"\S+ ({PATH})(?:\?[^#]*)?|OPTIONS \*|CONNECT [^/?#@\x80-\xff]+:\d+".encode())
+FORM = re.compile(rb"\S+ (%b)(?:\?[^#]*)?|OPTIONS \*|CONNECT [^/?#@\x80-\xff]+:\d+" % PATH)
 ABSOLUTE_FORM = re.compile(rb"(?i)^http://([^:/?#][^/?#]*)/?")  # for a proxy (3.2.2)
 UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
 METHODS = {*b"GET HEAD POST PUT DELETE PATCH OPTIONS TRACE CONNECT".split()}
@@ -220,7 +220,7 @@ CODINGS = {*b"chunked compress deflate gzip x-compress x-gzip".split()}  # 9112 
 def parse(received: bytes) -> Optional[Request]:
     """Return what is asked, or what is wrong with it; None if more must come first."""
     asked = received[:HEAD_LIMIT].lstrip(b"\r\n")  # 9112 2.2
-    if asked and not re.match(TOKEN.encode(), asked):  # a TLS hello, for one
+    if asked and not re.match(TOKEN, asked):  # a TLS hello, for one
         return Request(error=400)
     if len(asked.partition(b"\n")[0].rstrip(b"\r")) > START_LINE_LIMIT:
         return Request(error=414)

@@ -48,6 +48,12 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd")) if os.path.isdir(f"/proc/{pid}/fd") else 0
 
 
+def memory(pid: int, kind: str) -> int:
+    """Return the KiB of memory that /proc counts as kind for a process, or 0 without /proc."""
+    status = pathlib.Path(f"/proc/{pid}/status")
+    return int(status.read_text().split(f"{kind}:")[1].split()[0]) if status.exists() else 0
+
+
 class Response(NamedTuple):
     """A response taken apart: its fields by lower-case name."""
 

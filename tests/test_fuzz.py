@@ -1,6 +1,5 @@
 """Noise and quantity: short by default, as long as FUZZ_SECONDS and SOAK_REQUESTS say."""
 
-import contextlib
 import os
 import random
 import socket
@@ -10,7 +9,7 @@ import time
 import unittest
 
 import server
-from tests.support import LONG, Server, descriptors, parse, read_all
+from tests.support import LONG, Server, descriptors, memory, parse, read_all
 from tests.test_answer import ROWS, status_of
 
 SEED = os.environ.get("FUZZ_SEED") or str(random.randrange(1 << 30))
@@ -30,9 +29,7 @@ def noise(source: random.Random) -> bytes:
 
 def held(pid: int) -> tuple[int, int]:
     """Return the KiB of memory and the descriptors that a process has, or 0 if nobody counts."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
-        return int(status.read().partition("VmRSS:")[2].split()[0]), descriptors(pid)
-    return 0, 0
+    return memory(pid, "VmRSS"), descriptors(pid)
 
 
 class Noise(unittest.TestCase):

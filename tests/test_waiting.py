@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import os
-import pathlib
 import select
 import signal
 import socket
@@ -16,7 +15,7 @@ import time
 import unittest
 from collections.abc import Iterator
 
-from tests.support import GET, LONG, Server, parse, read_all
+from tests.support import GET, LONG, Server, memory, parse, read_all
 
 on_posix = unittest.skipUnless(os.name == "posix", "Windows has neither these signals nor limits")
 PICTURE = b"GET /test.jpg HTTP/1.0\r\n\r\n"
@@ -36,15 +35,15 @@ usual, pages = server.respond, {"/test.jpg": large, "/steady": steady}
 server.respond = lambda request: pages.get(request.path) or usual(request)
 """
 FEW = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))"
-AS_WINDOWS_DOES = """
+NOT_LINUX = 'vars(socket).pop("TCP_DEFER_ACCEPT", None)\n'  # which no other system has
+AS_WINDOWS_DOES = f"""{NOT_LINUX}
 import selectors
 class Selector(selectors.SelectSelector):
     def select(self, timeout):
         if len(self.get_map()) > 512:
             raise ValueError("too many file descriptors in select()")
         return super().select(timeout)
-server.DefaultSelector = Selector
-vars(socket).pop("TCP_DEFER_ACCEPT", None)"""
+server.DefaultSelector = Selector"""
 AS_BSD_DOES = """
 def accept(listener, usual=socket.socket.accept):
     client, address = usual(listener)
@@ -82,12 +81,6 @@ def crowd(running: Server, size: int, *kinds: str) -> Iterator[list[socket.socke
         yield clients
 
 
-def memory(running: Server) -> int:
-    """Return the kilobytes that a server had at most, or 0 where nobody counts them."""
-    status = pathlib.Path(f"/proc/{running.process.pid}/status")
-    return int(status.read_text().split("VmHWM:")[1].split()[0]) if status.exists() else 0
-
-
 class OneAmongMany(unittest.TestCase):
     """An honest client, and who is there beside it."""
 
@@ -111,8 +104,7 @@ class OneAmongMany(unittest.TestCase):
                 client.sendall(GET)
                 return read_all(client)[9:12]
 
-        everywhere = LARGE + 'vars(socket).pop("TCP_DEFER_ACCEPT", None)'  # only Linux has it
-        for code, others in itertools.product((LARGE, everywhere), (0, 300)):
+        for code, others in itertools.product((LARGE, LARGE + NOT_LINUX), (0, 300)):
             with Server(code=code) as running:
                 with crowd(running, others, *STALLED):
                     for size, pause in ((8, 0.01), (8, 0.05), (30, 0.01), (30, 0.05)):
@@ -252,7 +244,8 @@ class TenSeconds(unittest.TestCase):
 
         floods = ((POST, b"x"), (GET[:-2], b"A: b\r\n"), (b"GET /", b"a"), (b"", b"\r\n"))
         with Server(code="server.PATIENCE = 1.0") as running:
-            before, bound = memory(running), 1_000_000 if "PyPy" in sys.version else 6_000
+            before = memory(running.process.pid, "VmHWM")
+            bound = 1_000_000 if "PyPy" in sys.version else 6_000
             with concurrent.futures.ThreadPoolExecutor(len(floods)) as pool:
                 futures = [pool.submit(flood, *each) for each in floods]
                 took = [running.time_get() for _ in range(30)]
@@ -260,7 +253,7 @@ class TenSeconds(unittest.TestCase):
             self.assertLess(max(took), 2.0)
             seconds = [future.result() for future in futures]  # empty lines have an earlier end
             self.assertTrue(0.9 < min(seconds[:3]) <= max(seconds) < 5.0, seconds)
-            self.assertLess(memory(running) - before, bound)
+            self.assertLess(memory(running.process.pid, "VmHWM") - before, bound)
 
 
 @on_posix
