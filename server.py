@@ -207,6 +207,7 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # 9110 5.6.2
 REQUEST_LINE = rb"(%b) ([^\x00- \x7f]+) HTTP/(\d\.\d)\r?\n" % TOKEN  # method, target, version
 FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN  # field-name ":" field-value (9112 5)
 HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*\r?\n" % (REQUEST_LINE, FIELD_LINE))  # 9112 2.1, 3
+FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")
 PATH = rb"/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*"  # browsers send [ ] |
 HOST = re.compile(rb"(?:\[([\da-fA-F:.]+)\]|(?:[\w\-.~!$&'()*+,;=]|%[\da-fA-F]{2})*)(?::\d*)?")
 FORM = re.compile(rb"\S+ (%b)(?:\?[^#]*)?|OPTIONS \*|CONNECT [^/?#@\x80-\xff]+:\d+" % PATH)
@@ -216,33 +217,38 @@ METHODS = {*b"GET HEAD POST PUT DELETE PATCH OPTIONS TRACE CONNECT".split()}
 CODINGS = {*b"chunked compress deflate gzip x-compress x-gzip".split()}  # 9112 7
 
 
-@functools.lru_cache(maxsize=64)  # browsers send the same head again and again
+@functools.lru_cache(maxsize=16)  # browsers send the same head again and again
 def parse(received: bytes) -> Optional[Request]:
     """Return what is asked, or what is wrong with it; None if more must come first."""
     asked = received[:HEAD_LIMIT].lstrip(b"\r\n")  # 9112 2.2
+    ended = asked.rfind(b"\n\r\n") > 0 or asked.rfind(b"\n\n") > 0  # by the empty line
+    head = HEAD.match(received) if ended else None
+    if head and head.end(3) - head.start(1) <= START_LINE_LIMIT:
+        request = check(*head.groups(), *FRAMING.findall(head[0].lower()))
+        return request._replace(more_may_come=True) if received[head.end() :] else request
     if asked and not re.match(TOKEN, asked):  # a TLS hello, for one
         return Request(error=400)
     if len(asked.partition(b"\n")[0].rstrip(b"\r")) > START_LINE_LIMIT:
         return Request(error=414)
-    if b"\n\r\n" not in asked and b"\n\n" not in asked:
-        return Request(error=431) if len(received) >= HEAD_LIMIT else None
-    head = HEAD.match(received)
-    if not head:
+    if ended:
         return Request(error=400)
-    method, target, version = head.groups()
+    return Request(error=431) if len(received) >= HEAD_LIMIT else None
+
+
+@functools.lru_cache(maxsize=64)  # heads that differ mostly do so in other fields
+def check(method: bytes, target: bytes, version: bytes, *framing: tuple[bytes, bytes]) -> Request:
+    """Return what is asked, or what is wrong with it; framing is names and values of fields."""
     if not version.startswith(b"1."):
         return Request(error=505)
-    fields = head[0].lower()
-    hosts = re.findall(rb"\nhost:(.*)", fields)
-    lengths = {length.strip() for length in re.findall(rb"\ncontent-length:(.*)", fields)}
-    coded = re.findall(rb"\ntransfer-encoding:(.*)", fields)
+    hosts = [value for name, value in framing if name == b"host"]
+    lengths = {value.strip() for name, value in framing if name == b"content-length"}
+    coded = [value for name, value in framing if name == b"transfer-encoding"]
     codings = [coding.strip() for coding in b",".join(coded).split(b",") if coding.strip()]
-    if len(hosts) > 1 or (not hosts and version != b"1.0") or not all(map(is_host, hosts)):
-        return Request(error=400)  # 9112 3.2
-    if len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):  # 9112 6.3
-        return Request(error=400)
     chunked_last = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
-    if coded and (lengths or version == b"1.0" or not chunked_last):  # 9112 6.1, 6.3
+    bad_host = len(hosts) > 1 or (not hosts and version != b"1.0") or not all(map(is_host, hosts))
+    bad_length = len(lengths) > 1 or not all(map(bytes.isdigit, lengths))
+    bad_coding = coded and (lengths or version == b"1.0" or not chunked_last)
+    if bad_host or bad_length or bad_coding:  # 9112 3.2, 6.3, 6.1
         return Request(error=400)
     if method not in METHODS or not CODINGS.issuperset(codings):
         return Request(error=501)
@@ -252,11 +258,10 @@ def parse(received: bytes) -> Optional[Request]:
     if method not in (b"GET", b"HEAD"):
         return Request(error=405)
     path = UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), form[1].decode())
-    return Request(0, method.decode(), path, bool(lengths or coded or received[head.end() :]))
+    return Request(0, method.decode(), path, more_may_come=bool(lengths or coded))
 
 
-def is_host(value: bytes) -> bool:
-    """Return whether value is a uri-host with or without a port (9110 7.2)."""
+def is_host(value: bytes) -> bool:  # uri-host [":" port] (9110 7.2)
     host = HOST.fullmatch(value.strip())
     try:
         return bool(host and (not host[1] or socket.inet_pton(socket.AF_INET6, host[1].decode())))
