@@ -6,7 +6,6 @@
 main accepts, converse receives, parse checks, respond chooses, converse sends, closes."""
 
 import argparse
-import contextlib
 import email.utils
 import functools
 import os
@@ -39,20 +38,20 @@ except OSError as error:
     sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs to server.py.")
 text_content = make_response("200 OK", "text/html; charset=utf-8", page)
 pic_content = make_response("200 OK", "image/jpeg", picture)
-ERRORS = {
-    int(status[:3]): make_response(status, "text/plain", f"{status}: {why}.\n".encode(), *fields)
-    for status, why, *fields in (
-        ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
-        ("404 Not Found", "nothing here has this path"),
-        ("405 Method Not Allowed", "only GET and HEAD work here", "Allow: GET, HEAD"),
-        ("408 Request Timeout", "the request took too long to arrive"),
-        ("414 URI Too Long", "the start line is over 8 KiB"),
-        ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
-        ("500 Internal Server Error", "this page has a bug: see the server's terminal"),
-        ("501 Not Implemented", "this method or transfer coding is unknown here"),
-        ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
-    )
-}
+ERRORS: dict[int, bytes] = {}
+for status, why, *fields in (
+    ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
+    ("404 Not Found", "nothing here has this path"),
+    ("405 Method Not Allowed", "only GET and HEAD work here", "Allow: GET, HEAD"),
+    ("408 Request Timeout", "the request took too long to arrive"),
+    ("414 URI Too Long", "the start line is over 8 KiB"),
+    ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
+    ("500 Internal Server Error", "this page has a bug: see the server's terminal"),
+    ("501 Not Implemented", "this method or transfer coding is unknown here"),
+    ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
+):
+    text = f"{status}: {why}.\n"
+    ERRORS[int(status[:3])] = make_response(status, "text/plain", text.encode(), *fields)
 
 
 class Request(NamedTuple):  # what parse finds out
@@ -125,7 +124,7 @@ def listen(address: str, port: int) -> socket.socket:
 
 def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) -> Conversation:
     """Receive a request, send the response and close; yield wherever that has to wait."""
-    received, request, sent = b"", None, 0
+    received, request = b"", None
     deadline = time.monotonic() + PATIENCE
     with client:
         client.setblocking(False)  # now recv and send raise BlockingIOError
@@ -142,11 +141,18 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
         asked = received.lstrip(b"\r\n")  # 9112 2.2
         if not asked:
             return  # browsers open spare connections
-        response, when, result = answer(request, head_only=asked.startswith(b"HEAD "))
-        log(address, when, asked, result, response if verbose else b"")
-        while sent < len(response):
+        start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r")
+        try:
+            response = ERRORS[request.error] if request.error else respond(request)
+            response, entry = finish(response, start_line, int(time.time()))
+        except Exception as bug:  # this client is told, and the next one is served
+            sys.excepthook(type(bug), bug, bug.__traceback__)  # prints the traceback
+            response, entry = finish(ERRORS[500], start_line, int(time.time()))
+        log(address, entry, asked, response if verbose else b"")
+        unsent = memoryview(response)  # its slices are no copies
+        while unsent:
             try:
-                sent += client.send(memoryview(response)[sent:])  # no copy
+                unsent = unsent[client.send(unsent) :]
             except BlockingIOError:
                 yield EVENT_WRITE, time.monotonic() + PATIENCE
         if request.more_may_come or len(response) > SEND_BUFFER:
@@ -155,17 +161,6 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
             while received:
                 yield EVENT_READ, deadline
                 received = client.recv(8192)
-
-
-def answer(request: Request, head_only: bool) -> tuple[bytes, str, str]:
-    """Return the response, and for the log its time, status and size; a bug means 500."""
-    try:
-        response = ERRORS[request.error] if request.error else respond(request)
-        response = response[: response.index(b"\r\n\r\n") + 4] if head_only else response
-        return dated(response, int(time.time()))
-    except Exception as bug:  # this client is told, and the next one is served
-        sys.excepthook(type(bug), bug, bug.__traceback__)  # prints the traceback
-        return answer(Request(error=500), head_only)
 
 
 class Waiting:  # the clients that are set aside until they can go on, or are out of time
@@ -270,35 +265,36 @@ def is_host(value: bytes) -> bool:  # uri-host [":" port] (9110 7.2)
 
 
 @functools.lru_cache(maxsize=4)  # of this second: page, picture, errors
-def dated(response: bytes, second: int) -> tuple[bytes, str, str]:
-    """Return response with its Date (9110 6.6.1); for the log, time, status and size."""
-    head, content = response.split(b"\r\n\r\n", 1)
+def finish(response: bytes, start_line: bytes, second: int) -> tuple[bytes, str]:
+    """Return response with its Date (9110 6.6.1), and what the log says of it."""
+    end = response.index(b"\r\n\r\n") + 4
+    response = response[:end] if start_line.startswith(b"HEAD ") else response
     date = email.utils.formatdate(second, usegmt=True)
     _, day, month, year, clock, _ = date.split()
-    response = response.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1)
-    return response, f"{day}/{month}/{year}:{clock} +0000", f"{head[9:12].decode()} {len(content)}"
+    asked = start_line.decode("latin-1").encode("unicode_escape").decode().replace('"', r"\x22")
+    result = f"{response[9:12].decode()} {len(response) - end}"
+    entry = f'[{day}/{month}/{year}:{clock} +0000] "{asked}" {result}'
+    return response.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1), entry
 
 
-def log(address: tuple[object, ...], when: str, asked: bytes, result: str, response: bytes) -> None:
+def log(address: tuple[object, ...], entry: str, asked: bytes, response: bytes) -> None:
     """Write a line in the Common Log Format; first both heads, if response is given."""
     if asked.startswith(b"\x16"):
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     for mark, message in ((">", asked), ("<", response)) if response else ():
         for line in re.split(rb"\n\r?\n", message, maxsplit=1)[0].splitlines():
-            shown = line.decode("latin-1").encode("unicode_escape").decode()
-            write(sys.stdout, f"{mark} {shown}\n")
-    start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r").decode("latin-1")
-    start_line = start_line.encode("unicode_escape").decode().replace('"', r"\x22")
-    write(sys.stdout, f'{address[0] if address else "-"} - - [{when}] "{start_line}" {result}\n')
+            write(sys.stdout, f"{mark} {str(line, 'latin-1').encode('unicode_escape').decode()}\n")
+    write(sys.stdout, f"{address[0] if address else '-'} - - {entry}\n")
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write text at once; if that isn't possible, it costs no response."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or full
+def write(stream: TextIO, text: str) -> None:  # at once; if it can't be, it costs no response
+    try:
         try:
             os.write(stream.fileno(), text.encode())
         except (AttributeError, ValueError):  # no descriptor: IDLE, or a notebook
             stream.write(text)
+    except (AttributeError, OSError, ValueError):  # closed, or full
+        pass
 
 
 if __name__ == "__main__":
