@@ -22,7 +22,7 @@ START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3: RFC 9112, section 3
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes; of a larger response, more is sent as it is read
 PATIENCE = 10.0  # seconds for a head, and for each piece of a response that is taken
-Conversation = Generator[tuple[int, float], None, None]  # yields event, deadline
+Talk = Generator[tuple[int, float], None, None]  # yields event, deadline
 
 
 def make_response(status: str, content_type: str, content: bytes, *fields: str) -> bytes:
@@ -79,17 +79,12 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.port <= 65535 or not args.bind:
         parser.error("a port is a number from 0 to 65535, and an address isn't empty")
-    stop_at: list[float] = []
-
-    def stop(number: int, _: object) -> None:
-        stop_at.append(time.monotonic() + 0.5)  # till then, who asks is answered
-        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends the program at once
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    waiting = Waiting()
+    signal.signal(signal.SIGINT, waiting.stop)
+    signal.signal(signal.SIGTERM, waiting.stop)
     with listen(args.bind, args.port) as listener:
-        waiting = Waiting(listener)
-        while not stop_at or time.monotonic() < stop_at[0]:
+        waiting.selector.register(listener, EVENT_READ)
+        while time.monotonic() < waiting.end:
             try:
                 waiting.wait()  # the server blocks here, and nowhere else
                 for _ in range(100):  # then those set aside have their turn
@@ -122,7 +117,7 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) -> Conversation:
+def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) -> Talk:
     """Receive a request, send the response and close; yield wherever that has to wait."""
     received, request = b"", None
     deadline = time.monotonic() + PATIENCE
@@ -164,37 +159,38 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
 
 
 class Waiting:  # the clients that are set aside until they can go on, or are out of time
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self) -> None:
         self.selector = DefaultSelector()  # epoll, kqueue or select, as the system has
-        self.selector.register(listener, EVENT_READ)
         self.deadlines: dict[socket.socket, float] = {}
+        self.end = float("inf")
 
-    def wait(self) -> None:
-        """Block until somebody comes or can go on; let go on whoever can, or is late."""
+    def stop(self, number: int, _: object) -> None:
+        self.end = min(self.end, time.monotonic() + 0.5)  # till then, who asks is answered
+        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends the program at once
+
+    def wait(self) -> None:  # until somebody comes or can go on; let go on who can, or is late
         for key, _ in self.selector.select(0.2):  # seconds: no signal ends it (PEP 475)
             if key.data:  # the listener has none
                 self.go_on(*key.data)
         now = time.monotonic()
         for client in [each for each in self.deadlines if self.deadlines[each] < now]:
-            self.go_on(*self.selector.get_key(client).data, late=True)
+            self.go_on(*self.selector.get_key(client).data, error=TimeoutError())
 
-    def go_on(self, client: socket.socket, talk: Conversation, *, late: bool = False) -> None:
+    def go_on(self, client: socket.socket, talk: Talk, *, error: Optional[OSError] = None) -> None:
         """Let a conversation go on until it ends, or is set aside by its next yield."""
         if self.deadlines.pop(client, None):  # it was set aside
             self.selector.unregister(client)
         try:
-            event, deadline = talk.throw(TimeoutError) if late else next(talk)
-            self.selector.register(client, event, (client, talk))
-            self.deadlines[client] = deadline
+            event, deadline = talk.throw(error) if error else next(talk, (0, 0.0))
+            if event:  # there is more to say
+                self.selector.register(client, event, (client, talk))
+                self.deadlines[client] = deadline
         except (OSError, StopIteration):  # it has left, is late, or all is said
             talk.close()
 
     def close_longest(self) -> None:
-        """Close whoever has waited longest."""
         for client in sorted(self.deadlines, key=self.deadlines.__getitem__)[:1]:
-            del self.deadlines[client]
-            self.selector.unregister(client)
-            client.close()
+            self.go_on(*self.selector.get_key(client).data, error=ConnectionAbortedError())
         time.sleep(0 if self.deadlines else 0.01)  # not to try again at once, in vain
 
 
