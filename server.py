@@ -97,11 +97,14 @@ def main() -> None:
         waiting.selector.close()
 
 
-def listen(address: str, port: int) -> socket.socket:
-    """Return a socket that listens there and never blocks, or exit with one sentence."""
+class Listener(socket.socket):  # accept asks for these, and numbers come faster than enums
+    family, type = socket.SocketType.family, socket.SocketType.type  # type: ignore[assignment]
+
+
+def listen(address: str, port: int) -> socket.socket:  # or exit with one sentence
     try:
         family, kind, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        listener = Listener(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux: accept whoever has asked, mostly

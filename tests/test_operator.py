@@ -113,8 +113,8 @@ class CommandLine(unittest.TestCase):
         for bind, port in (("203.0.113.1", "65535"), ("a" * 70, "0"), (umlauts, "0")):
             with self.subTest(bind):
                 self.one_sentence(run(port, "--bind", bind), f"port {port}", "Cannot use")
-        for refused in ("socket.getaddrinfo", "socket.socket", "socket.socket.setsockopt"):
-            code = f"def refuse(*_, **__): raise OSError(97, 'not here')\n{refused} = refuse"
+        for refused in ("getaddrinfo", "socket.__init__", "socket.setsockopt"):
+            code = f"def refuse(*_, **__): raise OSError(97, 'not here')\nsocket.{refused} = refuse"
             with self.subTest(refused):
                 self.one_sentence(run("0", code=code), "127.0.0.1 port 0", "not here")
 
