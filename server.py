@@ -56,9 +56,9 @@ for status, why, *fields in (
 
 class Request(NamedTuple):  # what parse finds out
     error: int = 0  # the status of what is wrong
-    method: str = ""  # GET or HEAD
+    method: str = ""  # GET or HEAD, of which finish sends only the head
     path: str = ""  # without the query
-    more_may_come: bool = True  # bytes after its head
+    more_may_come: bool = True  # bytes after its head; after an error, always assumed
 
 
 def respond(request: Request) -> bytes:
@@ -86,8 +86,8 @@ def main() -> None:
         waiting.selector.register(listener, EVENT_READ)
         while time.monotonic() < waiting.end:
             try:
-                waiting.wait()  # the server blocks here, and nowhere else
-                for _ in range(100):  # then those set aside have their turn
+                waiting.wait()  # the server waits for clients here, and nowhere else
+                for _ in range(100):  # then it is the turn of those who are set aside
                     client, address = listener.accept()
                     waiting.go_on(client, converse(client, address, args.verbose))
             except (BlockingIOError, ConnectionError):
@@ -97,7 +97,7 @@ def main() -> None:
         waiting.selector.close()
 
 
-class Listener(socket.socket):  # accept asks for these, and numbers come faster than enums
+class Listener(socket.socket):  # for speed: accept is given numbers, not slow enums
     family, type = socket.SocketType.family, socket.SocketType.type  # type: ignore[assignment]
 
 
@@ -138,7 +138,7 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
                     request = Request(error=408)
         asked = received.lstrip(b"\r\n")  # 9112 2.2
         if not asked:
-            return  # browsers open spare connections
+            return  # a spare connection of a browser: nothing to answer or to log
         start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r")
         try:
             response = ERRORS[request.error] if request.error else respond(request)
@@ -158,7 +158,7 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
             deadline = time.monotonic() + PATIENCE
             while received:
                 yield EVENT_READ, deadline
-                received = client.recv(8192)
+                received = client.recv(8192)  # b"" when the client has closed, too
 
 
 class Waiting:  # the clients that are set aside until they can go on, or are out of time
@@ -185,13 +185,13 @@ class Waiting:  # the clients that are set aside until they can go on, or are ou
             self.selector.unregister(client)
         try:
             event, deadline = talk.throw(error) if error else next(talk, (0, 0.0))
-            if event:  # there is more to say
+            if event:  # it has yielded, so there is more to say
                 self.selector.register(client, event, (client, talk))
                 self.deadlines[client] = deadline
         except (OSError, StopIteration):  # it has left, is late, or all is said
             talk.close()
 
-    def close_longest(self) -> None:
+    def close_longest(self) -> None:  # whose deadline comes first
         for client in sorted(self.deadlines, key=self.deadlines.__getitem__)[:1]:
             self.go_on(*self.selector.get_key(client).data, error=ConnectionAbortedError())
         time.sleep(0 if self.deadlines else 0.01)  # not to try again at once, in vain
@@ -229,7 +229,7 @@ def parse(received: bytes) -> Optional[Request]:
     return Request(error=431) if len(received) >= HEAD_LIMIT else None
 
 
-@functools.lru_cache(maxsize=64)  # heads that differ mostly do so in other fields
+@functools.lru_cache(maxsize=64)  # apart from parse: most heads differ in other fields
 def check(method: bytes, target: bytes, version: bytes, *framing: tuple[bytes, bytes]) -> Request:
     """Return what is asked, or what is wrong with it; framing is names and values of fields."""
     if not version.startswith(b"1."):
