@@ -312,7 +312,7 @@ class AddedPages(unittest.TestCase):
             self.assertEqual((head.content, head.fields["content-length"]), (b"", "17"))
             self.assertEqual(parse(running.ask(METHOD % b"POST /text")).status, 405)
             self.assertEqual(parse(running.ask(TARGET % b"/text")).content, b"4. GET /text\r\n\r\n")
-            self.assertEqual(running.stop(), (0, ""))
+            self.assertEqual(running.kill(), "")
         fields = {"content-type": "text/x", "content-length": "16", "aa": "b"}
         self.assertLess(fields.items(), parse(first).fields.items())
 
@@ -325,6 +325,6 @@ class AddedPages(unittest.TestCase):
                     self.assertEqual((response.status, path), (500, path))
                     self.assertRegex(response.content, content)
                     self.assertEqual(parse(running.ask()).content, PAGE)
-            status, errors = running.stop()
-        self.assertEqual((status, errors.count("Traceback ")), (0, 2 * len(wrong)), errors)
+            errors = running.kill()
+        self.assertEqual(errors.count("Traceback "), 2 * len(wrong), errors)
         self.assertIn("ZeroDivisionError: a bug\n", errors)

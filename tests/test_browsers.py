@@ -40,7 +40,7 @@ class Browsers(unittest.TestCase):
             pathlib.Path(folder, "profile", "user.js").write_text(FIREFOX_SETTINGS)
             shot = pathlib.Path(folder, "shot.png")
             output = run(folder, *command, f"--screenshot={shot}", server.url)
-            self.assertEqual(server.stop(), (0, ""))
+            self.assertEqual(server.kill(), "")
             requests = [line.partition("] ")[2].rpartition(" ")[0] for line in server.log()]
             self.assertEqual(requests, ['"GET / HTTP/1.1" 200', '"GET /test.jpg HTTP/1.1" 200'])
             return shot.stat().st_size, output

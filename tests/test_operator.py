@@ -221,7 +221,7 @@ socket.socket.accept = accept"""
     def test_a_word_about_tls(self) -> None:
         with Server() as running:
             self.assertEqual(parse(running.ask(b"\x16\x03\x01\x02\x00\x01")).status, 400)
-            self.assertEqual(running.stop(), (0, "That was TLS: open http://, not https://\n"))
+            self.assertEqual(running.kill(), "That was TLS: open http://, not https://\n")
 
 
 class Streams(unittest.TestCase):
