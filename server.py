@@ -38,25 +38,25 @@ except OSError as error:
     sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs to server.py.")
 text_content = make_response("200 OK", "text/html; charset=utf-8", page)
 pic_content = make_response("200 OK", "image/jpeg", picture)
-ERRORS: dict[int, bytes] = {}
-for status, why, *fields in (
-    ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
-    ("404 Not Found", "nothing here has this path"),
-    ("405 Method Not Allowed", "only GET and HEAD work here", "Allow: GET, HEAD"),
-    ("408 Request Timeout", "the request took too long to arrive"),
-    ("414 URI Too Long", "the start line is over 8 KiB"),
-    ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
-    ("500 Internal Server Error", "this page has a bug: see the server's terminal"),
-    ("501 Not Implemented", "this method or transfer coding is unknown here"),
-    ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
-):
-    text = f"{status}: {why}.\n"
-    ERRORS[int(status[:3])] = make_response(status, "text/plain", text.encode(), *fields)
+ERRORS = {
+    int(status[:3]): make_response(status, "text/plain", f"{status}: {why}.\n".encode(), *fields)
+    for status, why, *fields in (
+        ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
+        ("404 Not Found", "nothing here has this path"),
+        ("405 Method Not Allowed", "only GET and HEAD work here", "Allow: GET, HEAD"),
+        ("408 Request Timeout", "the request took too long to arrive"),
+        ("414 URI Too Long", "the start line is over 8 KiB"),
+        ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
+        ("500 Internal Server Error", "this page has a bug: see the server's terminal"),
+        ("501 Not Implemented", "this method or transfer coding is unknown here"),
+        ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
+    )
+}
 
 
 class Request(NamedTuple):  # what parse finds out
     error: int = 0  # the status of what is wrong
-    method: str = ""  # GET or HEAD, of which finish sends only the head
+    method: str = ""  # GET or HEAD; "" after an error
     path: str = ""  # without the query
     more_may_come: bool = True  # bytes after its head; after an error, always assumed
 
@@ -139,14 +139,14 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
         asked = received.lstrip(b"\r\n")  # 9112 2.2
         if not asked:
             return  # a spare connection of a browser: nothing to answer or to log
-        start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r")
+        head_only = asked.startswith(b"HEAD ")
         try:
             response = ERRORS[request.error] if request.error else respond(request)
-            response, entry = finish(response, start_line, int(time.time()))
+            response, when, result = dated(response, head_only, int(time.time()))
         except Exception as bug:  # this client is told, and the next one is served
             sys.excepthook(type(bug), bug, bug.__traceback__)  # prints the traceback
-            response, entry = finish(ERRORS[500], start_line, int(time.time()))
-        log(address, entry, asked, response if verbose else b"")
+            response, when, result = dated(ERRORS[500], head_only, int(time.time()))
+        log(address, when, asked, result, response if verbose else b"")
         unsent = memoryview(response)  # its slices are no copies
         while unsent:
             try:
@@ -168,24 +168,24 @@ class Waiting:  # the clients that are set aside until they can go on, or are ou
         self.end = float("inf")
 
     def stop(self, number: int, _: object) -> None:
-        self.end = min(self.end, time.monotonic() + 0.5)  # till then, who asks is answered
+        self.end = min(self.end, time.monotonic() + 0.5)  # who asks till then is answered
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends the program at once
 
-    def wait(self) -> None:  # until somebody comes or can go on; let go on who can, or is late
+    def wait(self) -> None:  # until somebody comes, can go on or is late
         for key, _ in self.selector.select(0.2):  # seconds: no signal ends it (PEP 475)
             if key.data:  # the listener has none
                 self.go_on(*key.data)
         now = time.monotonic()
         for client in [each for each in self.deadlines if self.deadlines[each] < now]:
-            self.go_on(*self.selector.get_key(client).data, error=TimeoutError())
+            self.go_on(*self.selector.get_key(client).data, why=TimeoutError)
 
-    def go_on(self, client: socket.socket, talk: Talk, *, error: Optional[OSError] = None) -> None:
+    def go_on(self, client: socket.socket, talk: Talk, *, why: Optional[type] = None) -> None:
         """Let a conversation go on until it ends, or is set aside by its next yield."""
         if self.deadlines.pop(client, None):  # it was set aside
             self.selector.unregister(client)
         try:
-            event, deadline = talk.throw(error) if error else next(talk, (0, 0.0))
-            if event:  # it has yielded, so there is more to say
+            event, deadline = talk.throw(why) if why else next(talk, (0, 0.0))
+            if event:  # 0: it has ended
                 self.selector.register(client, event, (client, talk))
                 self.deadlines[client] = deadline
         except (OSError, StopIteration):  # it has left, is late, or all is said
@@ -193,7 +193,7 @@ class Waiting:  # the clients that are set aside until they can go on, or are ou
 
     def close_longest(self) -> None:  # whose deadline comes first
         for client in sorted(self.deadlines, key=self.deadlines.__getitem__)[:1]:
-            self.go_on(*self.selector.get_key(client).data, error=ConnectionAbortedError())
+            self.go_on(*self.selector.get_key(client).data, why=ConnectionAbortedError)
         time.sleep(0 if self.deadlines else 0.01)  # not to try again at once, in vain
 
 
@@ -201,7 +201,7 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # 9110 5.6.2
 REQUEST_LINE = rb"(%b) ([^\x00- \x7f]+) HTTP/(\d\.\d)\r?\n" % TOKEN  # method, target, version
 FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN  # field-name ":" field-value (9112 5)
 HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*\r?\n" % (REQUEST_LINE, FIELD_LINE))  # 9112 2.1, 3
-FRAMING = re.compile(rb"\n(host|content-length|transfer-encoding):(.*)")
+FRAMING = re.compile(rb"\n(?:host|content-length|transfer-encoding):.*")
 PATH = rb"/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*"  # browsers send [ ] |
 HOST = re.compile(rb"(?:\[([\da-fA-F:.]+)\]|(?:[\w\-.~!$&'()*+,;=]|%[\da-fA-F]{2})*)(?::\d*)?")
 FORM = re.compile(rb"\S+ (%b)(?:\?[^#]*)?|OPTIONS \*|CONNECT [^/?#@\x80-\xff]+:\d+" % PATH)
@@ -218,31 +218,30 @@ def parse(received: bytes) -> Optional[Request]:
     ended = asked.rfind(b"\n\r\n") > 0 or asked.rfind(b"\n\n") > 0  # by the empty line
     head = HEAD.match(received) if ended else None
     if head and head.end(3) - head.start(1) <= START_LINE_LIMIT:
-        request = check(*head.groups(), *FRAMING.findall(head[0].lower()))
-        return request._replace(more_may_come=True) if received[head.end() :] else request
-    if asked and not re.match(TOKEN, asked):  # a TLS hello, for one
-        return Request(error=400)
-    if len(asked.partition(b"\n")[0].rstrip(b"\r")) > START_LINE_LIMIT:
+        framing = b"".join(FRAMING.findall(head[0].lower()))
+        return check(*head.groups(), framing, len(received) > head.end())
+    begun = re.match(TOKEN, asked)  # a TLS hello, for one, begins no request
+    if begun and len(asked.partition(b"\n")[0].rstrip(b"\r")) > START_LINE_LIMIT:
         return Request(error=414)
-    if ended:
+    if ended or (asked and not begun):
         return Request(error=400)
     return Request(error=431) if len(received) >= HEAD_LIMIT else None
 
 
 @functools.lru_cache(maxsize=64)  # apart from parse: most heads differ in other fields
-def check(method: bytes, target: bytes, version: bytes, *framing: tuple[bytes, bytes]) -> Request:
-    """Return what is asked, or what is wrong with it; framing is names and values of fields."""
+def check(method: bytes, target: bytes, version: bytes, framing: bytes, more: bool) -> Request:
+    """Return what is asked, or what is wrong; framing is the lines that FRAMING finds."""
     if not version.startswith(b"1."):
         return Request(error=505)
-    hosts = [value for name, value in framing if name == b"host"]
-    lengths = {value.strip() for name, value in framing if name == b"content-length"}
-    coded = [value for name, value in framing if name == b"transfer-encoding"]
+    hosts = re.findall(rb"\nhost:(.*)", framing)
+    lengths = {*map(bytes.strip, re.findall(rb"\ncontent-length:(.*)", framing))}
+    coded = re.findall(rb"\ntransfer-encoding:(.*)", framing)
     codings = [coding.strip() for coding in b",".join(coded).split(b",") if coding.strip()]
-    chunked_last = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
     bad_host = len(hosts) > 1 or (not hosts and version != b"1.0") or not all(map(is_host, hosts))
-    bad_length = len(lengths) > 1 or not all(map(bytes.isdigit, lengths))
-    bad_coding = coded and (lengths or version == b"1.0" or not chunked_last)
-    if bad_host or bad_length or bad_coding:  # 9112 3.2, 6.3, 6.1
+    if bad_host or len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):  # 9112 3.2, 6.3
+        return Request(error=400)
+    chunked_last = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
+    if coded and (lengths or version == b"1.0" or not chunked_last):  # 9112 6.1, 6.3
         return Request(error=400)
     if method not in METHODS or not CODINGS.issuperset(codings):
         return Request(error=501)
@@ -252,7 +251,7 @@ def check(method: bytes, target: bytes, version: bytes, *framing: tuple[bytes, b
     if method not in (b"GET", b"HEAD"):
         return Request(error=405)
     path = UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), form[1].decode())
-    return Request(0, method.decode(), path, more_may_come=bool(lengths or coded))
+    return Request(0, method.decode(), path, bool(more or lengths or coded))
 
 
 def is_host(value: bytes) -> bool:  # uri-host [":" port] (9110 7.2)
@@ -264,26 +263,27 @@ def is_host(value: bytes) -> bool:  # uri-host [":" port] (9110 7.2)
 
 
 @functools.lru_cache(maxsize=4)  # of this second: page, picture, errors
-def finish(response: bytes, start_line: bytes, second: int) -> tuple[bytes, str]:
-    """Return response with its Date (9110 6.6.1), and what the log says of it."""
+def dated(response: bytes, head_only: bool, second: int) -> tuple[bytes, str, str]:
+    """Return response with its Date (9110 6.6.1); for the log, time, status and size."""
     end = response.index(b"\r\n\r\n") + 4
-    response = response[:end] if start_line.startswith(b"HEAD ") else response
+    response = response[:end] if head_only else response
+    result = f"{response[9:12].decode()} {len(response) - end}"
     date = email.utils.formatdate(second, usegmt=True)
     _, day, month, year, clock, _ = date.split()
-    asked = start_line.decode("latin-1").encode("unicode_escape").decode().replace('"', r"\x22")
-    result = f"{response[9:12].decode()} {len(response) - end}"
-    entry = f'[{day}/{month}/{year}:{clock} +0000] "{asked}" {result}'
-    return response.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1), entry
+    response = response.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1)
+    return response, f"{day}/{month}/{year}:{clock} +0000", result
 
 
-def log(address: tuple[object, ...], entry: str, asked: bytes, response: bytes) -> None:
+def log(address: tuple[object, ...], when: str, asked: bytes, result: str, response: bytes) -> None:
     """Write a line in the Common Log Format; first both heads, if response is given."""
     if asked.startswith(b"\x16"):
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     for mark, message in ((">", asked), ("<", response)) if response else ():
         for line in re.split(rb"\n\r?\n", message, maxsplit=1)[0].splitlines():
             write(sys.stdout, f"{mark} {str(line, 'latin-1').encode('unicode_escape').decode()}\n")
-    write(sys.stdout, f"{address[0] if address else '-'} - - {entry}\n")
+    start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r").decode("latin-1")
+    start_line = start_line.encode("unicode_escape").decode().replace('"', r"\x22")
+    write(sys.stdout, f'{address[0] if address else "-"} - - [{when}] "{start_line}" {result}\n')
 
 
 def write(stream: TextIO, text: str) -> None:  # at once; if it can't be, it costs no response
