@@ -22,6 +22,7 @@ START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3: RFC 9112, section 3
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes; of a larger response, more is sent as it is read
 PATIENCE = 10.0  # seconds for a head, and for each piece of a response that is taken
+"".encode("unicode_escape")  # loads what log needs, while files can be opened
 Talk = Generator[tuple[int, float], None, None]  # yields event, deadline
 
 
@@ -82,7 +83,7 @@ def main() -> None:
     waiting = Waiting()
     signal.signal(signal.SIGINT, waiting.stop)
     signal.signal(signal.SIGTERM, waiting.stop)
-    with listen(args.bind, args.port) as listener:
+    with waiting.selector, listen(args.bind, args.port) as listener:
         waiting.selector.register(listener, EVENT_READ)
         while time.monotonic() < waiting.end:
             try:
@@ -94,7 +95,6 @@ def main() -> None:
                 pass  # nobody else is in the queue, or somebody has left it
             except (OSError, ValueError):  # more than accept or select can hold
                 waiting.close_longest()
-        waiting.selector.close()
 
 
 class Listener(socket.socket):  # for speed: accept is given numbers, not slow enums
@@ -126,26 +126,27 @@ def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) 
     deadline = time.monotonic() + PATIENCE
     with client:
         client.setblocking(False)  # now recv and send raise BlockingIOError
-        while request is None:
-            try:
-                piece = client.recv(8192)
-                received += piece
-                request = parse(received) if piece else Request(error=400)
-            except BlockingIOError:
+        try:
+            while request is None:
                 try:
+                    piece = client.recv(8192)
+                    received += piece
+                    request = parse(received) if piece else Request(error=400)
+                except BlockingIOError:
+                    pass  # nothing has come so far
+                if request is None:
                     yield EVENT_READ, deadline
-                except TimeoutError:  # go_on raises it here
-                    request = Request(error=408)
+        except TimeoutError:  # go_on raises it at the yield
+            request = Request(error=408)
         asked = received.lstrip(b"\r\n")  # 9112 2.2
         if not asked:
             return  # a spare connection of a browser: nothing to answer or to log
-        head_only = asked.startswith(b"HEAD ")
         try:
             response = ERRORS[request.error] if request.error else respond(request)
-            response, when, result = dated(response, head_only, int(time.time()))
+            response, when, result = dated(response, asked[:5] == b"HEAD ", int(time.time()))
         except Exception as bug:  # this client is told, and the next one is served
             sys.excepthook(type(bug), bug, bug.__traceback__)  # prints the traceback
-            response, when, result = dated(ERRORS[500], head_only, int(time.time()))
+            response, when, result = dated(ERRORS[500], asked[:5] == b"HEAD ", int(time.time()))
         log(address, when, asked, result, response if verbose else b"")
         unsent = memoryview(response)  # its slices are no copies
         while unsent:
@@ -262,9 +263,8 @@ def is_host(value: bytes) -> bool:  # uri-host [":" port] (9110 7.2)
         return False
 
 
-@functools.lru_cache(maxsize=4)  # of this second: page, picture, errors
+@functools.lru_cache(maxsize=4)  # Date: 9110 6.6.1; time, status and size are for the log
 def dated(response: bytes, head_only: bool, second: int) -> tuple[bytes, str, str]:
-    """Return response with its Date (9110 6.6.1); for the log, time, status and size."""
     end = response.index(b"\r\n\r\n") + 4
     response = response[:end] if head_only else response
     result = f"{response[9:12].decode()} {len(response) - end}"
