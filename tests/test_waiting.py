@@ -16,7 +16,7 @@ import unittest
 from collections.abc import Iterator
 
 import server
-from tests.support import GET, LONG, Server, memory, parse, read_all
+from tests.support import GET, LONG, Server, descriptors, memory, parse, read_all
 
 on_posix = unittest.skipUnless(os.name == "posix", "Windows has neither these signals nor limits")
 PICTURE = b"GET /test.jpg HTTP/1.0\r\n\r\n"
@@ -143,6 +143,41 @@ class OneAmongMany(unittest.TestCase):
             self.at_once(running)
             slow.sendall(GET[9:])
             self.assertEqual(parse(read_all(slow)).status, 200)
+
+    @on_posix
+    def test_no_descriptor_and_nobody_to_close(self) -> None:
+        others = (
+            FEW
+            + """
+import os, threading
+def take():
+    try:
+        while True:
+            taken.append(os.dup(2))
+    except OSError:
+        time.sleep(0.3)
+        [os.close(number) for number in taken]
+taken = []
+threading.Timer(0.1, take).start()"""
+        )
+        with Server(code=others) as running:
+            time.sleep(0.2)
+            self.assertEqual(parse(running.ask()).status, 200)
+
+    def test_whoever_is_answered_is_closed(self) -> None:
+        with Server() as running, contextlib.ExitStack() as stack:
+            before = descriptors(running.process.pid)
+            for _ in range(5):
+                client = stack.enter_context(running.connect(GET))
+                self.assertEqual(parse(read_all(client)).status, 200)
+            running.time_get()
+            self.assertEqual(descriptors(running.process.pid), before)
+
+    def test_a_large_response_survives_what_is_still_sent(self) -> None:
+        with Server(code=LARGE) as running, running.connect(PICTURE, 4096) as client:
+            first = client.recv(1)
+            client.sendall(b"more")
+            self.assertEqual(len(parse(first + read_all(client)).content), 8_000_000)
 
     def test_fast_senders_take_turns(self) -> None:
         ours, theirs = socket.socketpair()
