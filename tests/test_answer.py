@@ -86,6 +86,7 @@ ROWS: list[Row] = [
           b" GET / HTTP/1.1", b"GET / HTTP/1.1 ", b"GET\t/ HTTP/1.1", b"GET /\tHTTP/1.1", b"\tGET",
           b"GET / HTTP/1.1\r", b"GET / / HTTP/1.1", b"GET  HTTP/1.1", b"GET HTTP/1.1",
           b"G(T / HTTP/1.1", b"G\xe4T / HTTP/1.1", b"GET: / HTTP/1.1", b"GET\x00/ HTTP/1.1"),
+    *rows("9112 3", 400, "nor the shortest", b"%b", b"G\n\r\n", b"G\n\n", b"G\r\n\r\n"),
     *rows("9112 3", 400, "a control or a blank", TARGET % b"/%b", *CONTROLS, b"\t", b" "),
     *rows("9112 3", 400, "in the query, too", TARGET % b"/?%b", *CONTROLS, b"\t", b" "),
     *rows("9112 3", 404, "8192 bytes fit", TARGET, b"/" + b"a" * 7986, b"/" + b"a" * 8178),
