@@ -91,6 +91,7 @@ ROWS: list[Row] = [
     *rows("9112 3", 400, "in the query, too", TARGET % b"/?%b", *CONTROLS, b"\t", b" "),
     *rows("9112 3", 404, "8192 bytes fit", TARGET, b"/" + b"a" * 7986, b"/" + b"a" * 8178),
     ("9112 2.2", b"\n\r\n" + TARGET % (b"/" + b"a" * 8176), 404, "whatever is before them"),
+    ("9112 2.2", b"\n\r\n" + TARGET % (b"/" + b"a" * 8180), 414, "nor does it make room"),
     *rows("9112 3", 414, "8193 do not", TARGET, b"/" + b"a" * 8179, b"/" + b"<" * 8179),
     ("9112 3", (TARGET % (b"/" + b"a" * 8179)).replace(b"\r", b""), 414, "with LF alone neither"),
     ("6585 5", LONG_HEAD, 200, "64 KiB just fit"),
