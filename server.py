@@ -22,8 +22,9 @@ START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3: RFC 9112, section 3
 HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 SEND_BUFFER = 64 * 1024  # bytes; of a larger response, more is sent as it is read
 PATIENCE = 10.0  # seconds for a head, and for each piece of a response that is taken
-"".encode("unicode_escape")  # loads what log needs, while files can be opened
 Talk = Generator[tuple[int, float], None, None]  # yields event, deadline
+escaped = functools.lru_cache(64)(lambda b: str(b, "latin-1").encode("unicode_escape").decode())
+escaped(b"")  # loads its codec while files can be opened; log needs it
 
 
 def make_response(status: str, content_type: str, content: bytes, *fields: str) -> bytes:
@@ -279,11 +280,10 @@ def log(address: tuple[object, ...], when: str, asked: bytes, result: str, respo
     if asked.startswith(b"\x16"):
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     for mark, message in ((">", asked), ("<", response)) if response else ():
-        for line in re.split(rb"\n\r?\n", message, maxsplit=1)[0].splitlines():
-            write(sys.stdout, f"{mark} {str(line, 'latin-1').encode('unicode_escape').decode()}\n")
-    start_line = asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r").decode("latin-1")
-    start_line = start_line.encode("unicode_escape").decode().replace('"', r"\x22")
-    write(sys.stdout, f'{address[0] if address else "-"} - - [{when}] "{start_line}" {result}\n')
+        for each in re.split(rb"\n\r?\n", message, maxsplit=1)[0].splitlines():
+            write(sys.stdout, f"{mark} {escaped(each)}\n")
+    line = escaped(asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r")).replace('"', r"\x22")
+    write(sys.stdout, f'{address[0] if address else "-"} - - [{when}] "{line}" {result}\n')
 
 
 def write(stream: TextIO, text: str) -> None:  # at once; if it can't be, it costs no response
