@@ -253,7 +253,7 @@ class Details(unittest.TestCase):
             )  # remembered
 
     def test_whether_more_may_come(self) -> None:
-        no = (GET, b"\n" + GET, b"GET /a HTTP/1.0\n\n", TARGET % b"http://a/")
+        no = (GET, b"\n" + GET, b"GET /a HTTP/1.0\n\n", TARGET % b"http://a/", HOST % (b"a" * 300))
         body = (GET + b"x", GET + GET, LENGTH % b"0", LENGTH % b"3", CODING % b"chunked")
         for request in (*no, *body, b"GET\r\n\r\n", METHOD % b"PUT /"):
             parsed = server.parse(request)
