@@ -110,8 +110,9 @@ class CommandLine(unittest.TestCase):
         with Server() as running:
             busy = running.address[1]
             self.one_sentence(run(str(busy)), "127.0.0.1", f"port {busy}", "in use", "another")
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):  # it is busy, then
-            stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # somebody else keeps it busy, then
+                stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
             self.one_sentence(run(), "port 8000")
         umlauts = os.fsdecode("\u00e4".encode() * 70)  # as they are in this locale
         for bind, port in (("203.0.113.1", "65535"), ("a" * 70, "0"), (umlauts, "0")):
