@@ -1,13 +1,28 @@
 """A web server from the socket up: one page, one picture, one loop.
 
     python server.py            then open http://127.0.0.1:8000/ in a browser
-    curl -i 127.0.0.1:8000      in another terminal: the same, as the bytes that come back
+    curl -i 127.0.0.1:8000      in another terminal: the same, as bytes
 
-main accepts, converse receives, parse checks, respond chooses, converse sends, closes."""
+The way of a request: main accepts a client, and converse talks with it. It receives
+the request, parse takes the request apart, and respond chooses a page. Then converse
+logs the answer, sends it and closes the connection.
+
+A head is a start line (GET / HTTP/1.1), field lines (Host: a.org) and an empty line; a
+body may follow. RFC 9110 says what HTTP means, and RFC 9112 how it looks: "9112 3.2" is
+a section of it.
+
+There are four parts: pages, the server, the log, the rules of HTTP. Who has read the
+first two has understood the server.
+"""
+
+from __future__ import annotations
 
 import argparse
+import contextlib
 import email.utils
+import errno
 import functools
+import itertools
 import os
 import pathlib
 import re
@@ -15,285 +30,641 @@ import signal
 import socket
 import sys
 import time
+import traceback
+import urllib.parse
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from typing import Generator, NamedTuple, Optional, TextIO
+from types import MappingProxyType
+from typing import Any, Generator, Iterator, Mapping, NamedTuple, Sequence, TextIO
 
-START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3: RFC 9112, section 3)
-HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
-SEND_BUFFER = 64 * 1024  # bytes; of a larger response, more is sent as it is read
-PATIENCE = 10.0  # seconds for a head, and for each piece of a response that is taken
-Talk = Generator[tuple[int, float], None, None]  # yields event, deadline
-escaped = functools.lru_cache(64)(lambda b: str(b, "latin-1").encode("unicode_escape").decode())
-escaped(b"")  # loads its codec while files can be opened; log needs it
+# ---------------------------------- 1. Pages ----------------------------------
 
 
-def make_response(status: str, content_type: str, content: bytes, *fields: str) -> bytes:
-    """Return a response without Date; a field is text like "Allow: GET" (9112 2.1)."""
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}"
-    return "\r\n".join([head, *fields, "Connection: close\r\n\r\n"]).encode() + content
+class Request(NamedTuple):
+    """What a client asks for; a page can look at all of it."""
+
+    method: str  # GET or HEAD
+    path: str  # unescaped: /café, and not /caf%C3%A9
+    query: str  # what follows the "?", still escaped: urllib.parse.parse_qs reads it
+    fields: Mapping[str, str]  # such as "user-agent", in lower case, with its value
 
 
-beside = pathlib.Path(__file__).resolve().with_name
-try:
-    page, picture = beside("index.html").read_bytes(), beside("test.jpg").read_bytes()
-except OSError as error:
-    sys.exit(f"Cannot read {error.filename} ({error.strerror}): it belongs to server.py.")
-text_content = make_response("200 OK", "text/html; charset=utf-8", page)
-pic_content = make_response("200 OK", "image/jpeg", picture)
-ERRORS = {
-    int(status[:3]): make_response(status, "text/plain", f"{status}: {why}.\n".encode(), *fields)
-    for status, why, *fields in (
-        ("400 Bad Request", "this is not a well-formed HTTP/1.1 request"),
-        ("404 Not Found", "nothing here has this path"),
-        ("405 Method Not Allowed", "only GET and HEAD work here", "Allow: GET, HEAD"),
-        ("408 Request Timeout", "the request took too long to arrive"),
-        ("414 URI Too Long", "the start line is over 8 KiB"),
-        ("431 Request Header Fields Too Large", "the head is over 64 KiB"),
-        ("500 Internal Server Error", "this page has a bug: see the server's terminal"),
-        ("501 Not Implemented", "this method or transfer coding is unknown here"),
-        ("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here"),
-    )
-}
+class Response(NamedTuple):
+    """What goes back to a client; the server adds the date, the length and the end."""
+
+    status: str
+    content_type: str
+    content: bytes
+    fields: Sequence[str] = ()  # more lines for the head, such as "Allow: GET, HEAD"
 
 
-class Request(NamedTuple):  # what parse finds out
-    error: int = 0  # the status of what is wrong
-    method: str = ""  # GET or HEAD; "" after an error
-    path: str = ""  # without the query
-    more_may_come: bool = True  # bytes after its head; after an error, always assumed
+class Refused(Exception):
+    """Says why there is no page: raised with status and reason, maybe with fields."""
 
 
-def respond(request: Request) -> bytes:
-    """Return the response to a GET or HEAD: the place to add a page."""
+def read_file(name: str) -> bytes:
+    """Return the bytes of a file beside this one, or exit with one sentence."""
+    try:
+        return pathlib.Path(__file__).resolve().with_name(name).read_bytes()
+    except OSError as error:
+        sys.exit(f"Cannot read {name} ({error.strerror}): it belongs to server.py.")
+
+
+text_content = Response("200 OK", "text/html; charset=utf-8", read_file("index.html"))
+pic_content = Response("200 OK", "image/jpeg", read_file("test.jpg"))
+
+
+def respond(request: Request) -> Response:
+    """Return the page for a GET or HEAD request: the place to add one."""
     if request.path in ("/", "/index.html"):
         return text_content
     if request.path == "/test.jpg":
         return pic_content
-    return ERRORS[404]
+    raise Refused("404 Not Found", "nothing here has this path")
+
+
+def refusal(status: str, why: str, *fields: str) -> Response:
+    """Return the response that says in one line why there is no page."""
+    content = f"{status}: {why}.\n".encode()
+    return Response(status, "text/plain; charset=utf-8", content, fields)
+
+
+# -------------------------------- 2. The server --------------------------------
+
+HEAD_SECONDS = 10.0  # for a head to come, and for reading on after the response
+PIECE_SECONDS = 60.0  # without any progress in sending: networks can be gone for long
+LAST_SECONDS = 0.5  # after a signal: whoever has come by then is answered
+PIECE = 64 * 1024  # bytes that are received, or sent with a head, in one piece
+
+#   the loop:        wait -> go on with who can -> accept who is new -> wait -> ...
+#                                    |                   |
+#   a conversation:  receive ... answer, log, send ... read on ... close
+#
+# A conversation is a generator: a function that can pause. At "..." it would have to
+# wait. So it yields a pause, which says for what: its client, an event on the client's
+# socket, and a deadline. The loop lets it go on after the event or the deadline.
+Conversation = Generator[Any, None, Any]  # it yields pauses; the last Any it returns
 
 
 def main() -> None:
-    """Serve whoever comes, until a signal ends the loop."""
-    parser = argparse.ArgumentParser(description="Serve a page and a picture over HTTP.")
-    parser.add_argument("port", nargs="?", type=int, default=8000, help="0: any; default 8000")
-    parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: all")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the heads")
-    args = parser.parse_args()
-    if not 0 <= args.port <= 65535 or not args.bind:
-        parser.error("a port is a number from 0 to 65535, and an address isn't empty")
-    waiting = Waiting()
-    signal.signal(signal.SIGINT, waiting.stop)
-    signal.signal(signal.SIGTERM, waiting.stop)
-    with waiting.selector, listen(args.bind, args.port) as listener:
-        waiting.selector.register(listener, EVENT_READ)
-        while time.monotonic() < waiting.end:
-            try:
-                waiting.wait()  # the server waits for clients here, and nowhere else
-                for _ in range(100):  # then it is the turn of those who are set aside
-                    client, address = listener.accept()
-                    waiting.go_on(client, converse(client, address, args.verbose))
-            except (BlockingIOError, ConnectionError):
-                pass  # nobody else is in the queue, or somebody has left it
-            except (OSError, ValueError):  # more than accept or select can hold
-                waiting.close_longest()
+    """Serve whoever comes, until half a second after a signal."""
+    arguments = read_arguments()
+    end = float("inf")
 
+    def stop(number: int, _: object) -> None:
+        """Let the loop end soon, and a second signal end the program at once."""
+        nonlocal end
+        end = min(end, time.monotonic() + LAST_SECONDS)
+        signal.signal(number, signal.SIG_DFL)
 
-class Listener(socket.socket):  # for speed: accept is given numbers, not slow enums
-    family, type = socket.SocketType.family, socket.SocketType.type  # type: ignore[assignment]
-
-
-def listen(address: str, port: int) -> socket.socket:  # or exit with one sentence
+    numbers = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
+    handlers = {number: signal.signal(number, stop) for number in numbers}
+    room = WaitingRoom()
     try:
-        family, kind, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-        listener = Listener(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux: accept whoever has asked, mostly
+        with listen(arguments.bind, arguments.port) as listener:
+            room.selector.register(listener, EVENT_READ)
+            while time.monotonic() < end:
+                try:
+                    room.wait()  # for all clients at once
+                    for client, address in newcomers(listener, room):
+                        # This makes the conversation; go_on runs it to its first pause.
+                        room.go_on(converse(client, address, arguments.verbose))
+                except MemoryError:
+                    room.close_oldest()
+    finally:  # put all back, for a program that has imported this file
+        room.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return port, bind and verbose, or exit with what is wrong on the command line."""
+    parser = argparse.ArgumentParser(description="Serve a page and a picture.")
+    parser.add_argument(
+        "port", nargs="?", type=int, default=8000, help="0: a free one; default: 8000"
+    )
+    parser.add_argument(
+        "--bind",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="0.0.0.0: all of this computer",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the heads")
+    arguments = parser.parse_args()
+    if not 0 <= arguments.port <= 65535 or not arguments.bind:
+        parser.error("a port is a number up to 65535, and an address isn't empty")
+    return arguments
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Return a socket that listens, or exit with one sentence."""
+    listener = None
+    try:
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+        family, kind, _, _, place = found[0]
+        listener = socket.socket(family, kind)
+        # Start again at once after the end; on Windows it would let two servers run.
+        with contextlib.suppress(OSError):
+            reuse = os.name == "posix"
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        # Only Linux has this: let clients wait in the queue until they have asked.
+        with contextlib.suppress(AttributeError, OSError):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         listener.bind(place)
         listener.listen(socket.SOMAXCONN)
-        listener.setblocking(False)
     except (OSError, ValueError) as error:
-        sys.exit(f"Cannot use {address} port {port} ({error}): try another port or address.")
-    ip, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(ip, f"[{ip}]" if ":" in ip else ip)
+        if listener:
+            listener.close()
+        sys.exit(f"Cannot use {address} port {port} ({error}): try another.")
+    listener.setblocking(False)  # now accept raises BlockingIOError, and never waits
+    host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
     return listener
 
 
-def converse(client: socket.socket, address: tuple[object, ...], verbose: bool) -> Talk:
-    """Receive a request, send the response and close; yield wherever that has to wait."""
-    received, request = b"", None
-    deadline = time.monotonic() + PATIENCE
+def newcomers(listener: socket.socket, room: WaitingRoom) -> Iterator[Any]:
+    """Give each new client with its address; where there is no room, make some."""
+    try:
+        for _ in range(100):  # then it is the turn of those that wait
+            yield listener.accept()
+    except BlockingIOError:
+        pass  # nobody else has come
+    except OSError as error:
+        # No descriptor (the number of an open file or socket) or no memory is left. Any
+        # other error means that this one client is gone already.
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            room.close_oldest()
+
+
+def converse(client: socket.socket, address: Any, verbose: bool) -> Conversation:
+    """Talk with one client, from its first byte to the close of its connection."""
     with client:
-        client.setblocking(False)  # now recv and send raise BlockingIOError
-        try:
-            while request is None:
-                try:
-                    piece = client.recv(8192)
-                    received += piece
-                    request = parse(received) if piece else Request(error=400)
-                except BlockingIOError:
-                    pass  # nothing has come so far
-                if request is None:
-                    yield EVENT_READ, deadline
-        except TimeoutError:  # go_on raises it at the yield
-            request = Request(error=408)
-        asked = received.lstrip(b"\r\n")  # 9112 2.2
-        if not asked:
+        client.setblocking(False)  # recv and send raise BlockingIOError, too
+        deadline = time.monotonic() + HEAD_SECONDS
+        # "yield from" runs another generator here. Its pauses are pauses of this one,
+        # and what it returns at its end is the value.
+        received = yield from receive(client, deadline)
+        if not received.lstrip(b"\r\n"):
             return  # a spare connection of a browser: nothing to answer or to log
+        response, head = answer(received, late=time.monotonic() > deadline)
         try:
-            response = ERRORS[request.error] if request.error else respond(request)
-            response, when, result = dated(response, asked[:5] == b"HEAD ", int(time.time()))
-        except Exception as bug:  # this client is told, and the next one is served
-            sys.excepthook(type(bug), bug, bug.__traceback__)  # prints the traceback
-            response, when, result = dated(ERRORS[500], asked[:5] == b"HEAD ", int(time.time()))
-        log(address, when, asked, result, response if verbose else b"")
-        unsent = memoryview(response)  # its slices are no copies
+            log(address, received, response, head if verbose else b"")
+        except Exception as bug:
+            response, head = finish(received, report(bug))
+        all_sent = yield from send(client, head, response.content)
+        if all_sent and more_may_come(received, response):
+            # A close with bytes unread resets the connection: the response may be lost.
+            yield from read_on(client)
+
+
+def receive(client: socket.socket, deadline: float) -> Conversation:
+    """Return bytes that can be answered, or fewer if the client ends or is late."""
+    received = b""
+    pause = (client, EVENT_READ, deadline)
+    while True:
+        piece = yield from attempt(client.recv, PIECE, pause)
+        received += piece or b""
+        if not piece or is_enough(received) or time.monotonic() > deadline:
+            return received
+        yield pause  # after each piece it is the turn of others
+
+
+def answer(received: bytes, late: bool) -> tuple[Response, bytes]:
+    """Return the response to whatever a client has sent, and its head."""
+    try:
+        return finish(received, choose(received, late))
+    except Exception as bug:  # this client is told, and the next one is served
+        return finish(received, report(bug))
+
+
+def choose(received: bytes, late: bool) -> Response:
+    """Return a page, or the refusal of what breaks a rule or isn't complete in time."""
+    try:
+        if late and not is_enough(received):
+            raise Refused("408 Request Timeout", "the head took more than ten seconds")
+        return respond(parse(received))
+    except Refused as refused:
+        return refusal(*refused.args)
+
+
+def report(bug: Exception) -> Response:
+    """Show the traceback of a bug; return the response to the client that met it."""
+    show(bug)
+    why = "this page has a bug: see the server's terminal"
+    return refusal("500 Internal Server Error", why)
+
+
+def finish(received: bytes, response: Response) -> tuple[Response, bytes]:
+    """Return a response as the request's method wants it, and its head."""
+    head = write_head(response)
+    if received.lstrip(b"\r\n").startswith(b"HEAD "):
+        response = response._replace(content=b"")  # the head is the same (9110 9.3.2)
+    return response, head
+
+
+def write_head(response: Response) -> bytes:
+    """Return the head of a response, or raise what is wrong with the response."""
+    if not isinstance(response, Response) or not isinstance(response.content, bytes):
+        raise TypeError("a page returns a Response, and its content is bytes")
+    status, content_type, content, fields = response
+    second = int(time.time())
+    return join_head(status, content_type, len(content), tuple(fields), second)
+
+
+@functools.lru_cache(maxsize=4)  # the same page is often sent again in a second
+def join_head(
+    status: str, content_type: str, length: int, fields: tuple[str, ...], second: int
+) -> bytes:
+    """Return a head; raise ValueError if one of its lines is none (9112 4 and 5)."""
+    date, _ = dates(second)
+    start = f"HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {length}"
+    lines = ["Content-Type: " + content_type, *fields, "Connection: close"]
+    # A page may put a stranger's query into a line: a line end there would forge more.
+    if not STATUS.fullmatch(status) or not all(map(FIELD.fullmatch, lines)):
+        raise ValueError(f"these are no lines of a head: {[status, *lines]}")
+    return "\r\n".join([start, *lines, "\r\n"]).encode("ascii")
+
+
+STATUS = re.compile(r"[2-5]\d\d [ -~]+")
+FIELD = re.compile(r"[\w-]+: [ -~]+")
+
+
+@functools.lru_cache(maxsize=1)  # they are the same for a whole second
+def dates(second: int) -> tuple[str, str]:
+    """Return seconds since 1970 as a Date field and as a log has them, in English."""
+    date = email.utils.formatdate(second, usegmt=True)  # 9110 5.6.7
+    _, day, month, year, clock, _ = date.split()
+    return date, f"{day}/{month}/{year}:{clock} +0000"
+
+
+def send(client: socket.socket, head: bytes, content: bytes) -> Conversation:
+    """Send a response; return whether the client has taken all of it in time."""
+    first, rest = head + content[:PIECE], memoryview(content)[PIECE:]  # rest is no copy
+    for unsent in (first, rest):
+        pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
         while unsent:
-            try:
-                unsent = unsent[client.send(unsent) :]
-            except BlockingIOError:
-                yield EVENT_WRITE, time.monotonic() + PATIENCE
-        if request.more_may_come or len(response) > SEND_BUFFER:
-            client.shutdown(socket.SHUT_WR)  # close could destroy the response (9112 9.6)
-            deadline = time.monotonic() + PATIENCE
-            while received:
-                yield EVENT_READ, deadline
-                received = client.recv(8192)  # b"" when the client has closed, too
+            sent = yield from attempt(client.send, unsent, pause)
+            if not sent:
+                return False
+            unsent = unsent[sent:]
+            pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
+            if unsent:
+                yield pause  # it is the turn of others
+    return True
 
 
-class Waiting:  # the clients that are set aside until they can go on, or are out of time
+def more_may_come(received: bytes, response: Response) -> bool:
+    """Return whether the client may have more to say than was read (9112 9.6)."""
+    if len(response.content) > PIECE or not response.status.startswith("2"):
+        return True
+    fields = parse(received).fields
+    has_body = "content-length" in fields or "transfer-encoding" in fields
+    return has_body or received.find(b"\n\r\n") + 3 < len(received)
+
+
+def read_on(client: socket.socket) -> Conversation:
+    """Say that all is sent, and read until the client closes or its time is over."""
+    with contextlib.suppress(OSError):
+        client.shutdown(socket.SHUT_WR)
+    deadline = time.monotonic() + HEAD_SECONDS
+    pause = (client, EVENT_READ, deadline)
+    while (yield from attempt(client.recv, PIECE, pause)):
+        if time.monotonic() > deadline:
+            return
+        yield pause
+
+
+def attempt(call: Any, argument: Any, pause: Any) -> Conversation:
+    """Return call(argument) as soon as it works; None if the client is late or gone."""
+    while True:
+        try:
+            return call(argument)
+        except BlockingIOError:  # a blocking socket would wait now
+            _, _, deadline = pause
+            if time.monotonic() > deadline:
+                return None
+        except OSError:
+            return None
+        yield pause
+
+
+class WaitingRoom:
+    """The clients whose conversations pause, in the order in which these began."""
+
     def __init__(self) -> None:
+        """Open an empty room."""
         self.selector = DefaultSelector()  # epoll, kqueue or select, as the system has
-        self.deadlines: dict[socket.socket, float] = {}
-        self.end = float("inf")
+        self.pauses: dict[Conversation, Any] = {}  # what each has yielded
+        self.next_look = 0.0  # when to look at all deadlines again
 
-    def stop(self, number: int, _: object) -> None:
-        self.end = min(self.end, time.monotonic() + 0.5)  # who asks till then is answered
-        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends the program at once
-
-    def wait(self) -> None:  # until somebody comes, can go on or is late
-        for key, _ in self.selector.select(0.2):  # seconds: no signal ends it (PEP 475)
+    def wait(self) -> None:
+        """Wait until something happens; let those go on that can or are late."""
+        try:
+            ready = self.selector.select(0.2)  # seconds; then main looks at "end"
+        except ValueError:  # more clients than select can hold: 512 on Windows
+            self.close_oldest()
+            return
+        for key, _ in ready:
             if key.data:  # the listener has none
-                self.go_on(*key.data)
+                self.go_on(key.data)
         now = time.monotonic()
-        for client in [each for each in self.deadlines if self.deadlines[each] < now]:
-            self.go_on(*self.selector.get_key(client).data, why=TimeoutError)
+        if now > self.next_look:
+            self.next_look = now + 0.2
+            for conversation, (_, _, deadline) in list(self.pauses.items()):
+                if deadline < now:
+                    self.go_on(conversation)
 
-    def go_on(self, client: socket.socket, talk: Talk, *, why: Optional[type] = None) -> None:
-        """Let a conversation go on until it ends, or is set aside by its next yield."""
-        if self.deadlines.pop(client, None):  # it was set aside
+    def go_on(self, conversation: Conversation) -> None:
+        """Let a conversation go on to its next pause, or to its end."""
+        if conversation in self.pauses:
+            client, _, _ = self.pauses[conversation]
             self.selector.unregister(client)
         try:
-            event, deadline = talk.throw(why) if why else next(talk, (0, 0.0))
-            if event:  # 0: it has ended
-                self.selector.register(client, event, (client, talk))
-                self.deadlines[client] = deadline
-        except (OSError, StopIteration):  # it has left, is late, or all is said
-            talk.close()
+            pause = next(conversation)
+            client, event, _ = pause
+            self.pauses[conversation] = pause  # an old one keeps its place in the dict
+            self.selector.register(client, event, conversation)  # as key.data in wait
+        except StopIteration:  # it has returned: its client is closed
+            self.pauses.pop(conversation, None)
+        except Exception as bug:  # it costs this client alone
+            self.pauses.pop(conversation, None)
+            conversation.close()  # it is over already, unless register has failed
+            show(bug)
 
-    def close_longest(self) -> None:  # whose deadline comes first
-        for client in sorted(self.deadlines, key=self.deadlines.__getitem__)[:1]:
-            self.go_on(*self.selector.get_key(client).data, why=ConnectionAbortedError)
-        time.sleep(0 if self.deadlines else 0.01)  # not to try again at once, in vain
+    def close_oldest(self) -> None:
+        """Close the eight that came first, so that newcomers and pages have room."""
+        oldest = list(itertools.islice(self.pauses, 8))
+        for conversation in oldest:
+            client, _, _ = self.pauses.pop(conversation)
+            self.selector.unregister(client)
+            conversation.close()  # it ends at its yield, and leaves its "with client"
+        if not oldest:
+            time.sleep(0.01)  # other programs have taken all; some may come back
 
-
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # 9110 5.6.2
-REQUEST_LINE = rb"(%b) ([^\x00- \x7f]+) HTTP/(\d\.\d)\r?\n" % TOKEN  # method, target, version
-FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN  # field-name ":" field-value (9112 5)
-HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*\r?\n" % (REQUEST_LINE, FIELD_LINE))  # 9112 2.1, 3
-FRAMING = re.compile(rb"\n(?:host|content-length|transfer-encoding):.*")
-PATH = rb"/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*"  # browsers send [ ] |
-HOST = re.compile(rb"(?:\[([\da-fA-F:.]+)\]|(?:[\w\-.~!$&'()*+,;=]|%[\da-fA-F]{2})*)(?::\d*)?")
-FORM = re.compile(rb"\S+ (%b)(?:\?[^#]*)?|OPTIONS \*|CONNECT [^/?#@\x80-\xff]+:\d+" % PATH)
-ABSOLUTE_FORM = re.compile(rb"(?i)^http://([^:/?#][^/?#]*)/?")  # for a proxy (3.2.2)
-UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
-METHODS = {*b"GET HEAD POST PUT DELETE PATCH OPTIONS TRACE CONNECT".split()}
-CODINGS = {*b"chunked compress deflate gzip x-compress x-gzip".split()}  # 9112 7
-
-
-@functools.lru_cache(maxsize=16)  # browsers send the same head again and again
-def parse(received: bytes) -> Optional[Request]:
-    """Return what is asked, or what is wrong with it; None if more must come first."""
-    asked = received[:HEAD_LIMIT].lstrip(b"\r\n")  # 9112 2.2
-    ended = asked.rfind(b"\n\r\n") > 0 or asked.rfind(b"\n\n") > 0  # by the empty line
-    head = HEAD.match(received) if ended else None
-    if head and head.end(3) - head.start(1) <= START_LINE_LIMIT:
-        framing = b"".join(FRAMING.findall(head[0].lower()))
-        return check(*head.groups(), framing, len(received) > head.end())
-    begun = re.match(TOKEN, asked)  # a TLS hello, for one, begins no request
-    if begun and len(asked.partition(b"\n")[0].rstrip(b"\r")) > START_LINE_LIMIT:
-        return Request(error=414)
-    if ended or (asked and not begun):
-        return Request(error=400)
-    return Request(error=431) if len(received) >= HEAD_LIMIT else None
+    def close(self) -> None:
+        """Close all conversations that pause."""
+        while self.pauses:
+            self.close_oldest()
+        self.selector.close()
 
 
-@functools.lru_cache(maxsize=64)  # apart from parse: most heads differ in other fields
-def check(method: bytes, target: bytes, version: bytes, framing: bytes, more: bool) -> Request:
-    """Return what is asked, or what is wrong; framing is the lines that FRAMING finds."""
-    if not version.startswith(b"1."):
-        return Request(error=505)
-    hosts = re.findall(rb"\nhost:(.*)", framing)
-    lengths = {*map(bytes.strip, re.findall(rb"\ncontent-length:(.*)", framing))}
-    coded = re.findall(rb"\ntransfer-encoding:(.*)", framing)
-    codings = [coding.strip() for coding in b",".join(coded).split(b",") if coding.strip()]
-    bad_host = len(hosts) > 1 or (not hosts and version != b"1.0") or not all(map(is_host, hosts))
-    if bad_host or len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):  # 9112 3.2, 6.3
-        return Request(error=400)
-    chunked_last = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
-    if coded and (lengths or version == b"1.0" or not chunked_last):  # 9112 6.1, 6.3
-        return Request(error=400)
-    if method not in METHODS or not CODINGS.issuperset(codings):
-        return Request(error=501)
-    form = FORM.fullmatch(method + b" " + ABSOLUTE_FORM.sub(b"/", target))
-    if not form or not all(map(is_host, ABSOLUTE_FORM.findall(target))):
-        return Request(error=400)
-    if method not in (b"GET", b"HEAD"):
-        return Request(error=405)
-    path = UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), form[1].decode())
-    return Request(0, method.decode(), path, bool(more or lengths or coded))
+# ---------------------------------- 3. The log ----------------------------------
+
+unwritten: dict[int, bytes] = {}  # by descriptor: the rest of a line, not yet taken
 
 
-def is_host(value: bytes) -> bool:  # uri-host [":" port] (9110 7.2)
-    host = HOST.fullmatch(value.strip())
+def log(address: Any, received: bytes, response: Response, head: bytes) -> None:
+    """Write a line in the Common Log Format; before it both heads, if one is given."""
+    if received.startswith(b"\x16"):  # so does a browser that opens https://
+        write(sys.stderr, "That was TLS: open http://, not https://\n")
+    host = address[0] if address else "-"  # on macOS, a client that is gone has none
+    _, when = dates(int(time.time()))
+    result = f'"{logged_line(received)}" {response.status[:3]} {len(response.content)}'
+    entry = f"{host} - - [{when}] {result}\n"
+    if head:
+        entry = mark(">", received) + mark("<", head) + entry
+    write(sys.stdout, entry)
+
+
+def show(bug: Exception) -> None:
+    """Write the traceback of a bug to standard error."""
+    lines = traceback.format_exception(type(bug), bug, bug.__traceback__)
+    for line in "".join(lines).splitlines():  # it may quote what a client has sent
+        write(sys.stderr, escape(line.encode("utf-8", "replace")) + "\n")
+
+
+@functools.lru_cache(maxsize=4)  # browsers send the same head again and again
+def logged_line(received: bytes) -> str:
+    """Return the start line of a request as the log shows it."""
+    line = escape(start_line(received)[:START_LINE_LIMIT])
+    return line.replace('"', r"\x22")  # the log has quotes around it
+
+
+def mark(sign: str, message: bytes) -> str:
+    """Return the lines of a head as text, with a sign before each."""
+    head = re.split(rb"\n\r?\n", message.strip(b"\r\n"), maxsplit=1)[0]
+    return "".join(f"{sign} {escape(line)}\n" for line in head.splitlines())
+
+
+def escape(sent: bytes) -> str:
+    """Return bytes as text that can't do anything to a terminal."""
+    return repr(sent)[2:-1]  # as Python shows them, without the b and the quotes
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write a line at once; a rest that a full stream refuses goes before the next."""
+    line = text.encode()
     try:
-        return bool(host and (not host[1] or socket.inet_pton(socket.AF_INET6, host[1].decode())))
+        descriptor = stream.fileno()
+    except (AttributeError, ValueError):  # there is no stream, or it is IDLE's
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.write(text)
+        return
+    try:
+        for rest in (unwritten.pop(descriptor, b""), line):
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        if rest is not line:  # otherwise none of it was written, and none will be
+            unwritten[descriptor] = rest
+
+
+# ----------------- 4. The rules of HTTP: may be skipped at first -----------------
+
+START_LINE_LIMIT = 8 * 1024  # bytes; 8000 must fit (9112 3)
+HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
+BAD_REQUEST = "400 Bad Request"
+OTHER_METHODS = ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
+
+# token (9110 5.6.2)
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# visible characters and bytes over 0x7f, of which a request-target consists here
+VISIBLE = rb"[!-~\x80-\xff]+"
+# request-line = method SP request-target SP HTTP-version (9112 3)
+REQUEST_LINE = rb"(?P<method>%b) (?P<target>%b) HTTP/(?P<version>\d\.\d)\r?\n" % (
+    TOKEN,
+    VISIBLE,
+)
+# field-line = field-name ":" OWS field-value OWS (9112 5)
+FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN
+# start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2);
+# before a wrong line it stops, without the group "empty"
+HEAD = re.compile(
+    rb"(?:\r?\n)*%b(?P<fields>(?:%b)*)(?P<empty>\r?\n)?" % (REQUEST_LINE, FIELD_LINE)
+)
+# "http" "://" uri-host [ ":" port ], the beginning of an http-URI (9110 4.2.1)
+ABSOLUTE_FORM = re.compile(r"(?i)http://([^:/?#][^/?#]*)/?")
+# absolute-path = 1*( "/" segment ) (9110 4.1); browsers send [ ] | as they are
+PATH = re.compile(r"(?a)/(?:[\w\-.~!$&'()*+,;=:@/\[\]|]|%[\da-fA-F]{2})*")
+WRONG_ESCAPE = re.compile(r"%(?![\da-fA-F]{2})")
+# Host = uri-host [ ":" port ] (9110 7.2)
+HOST = re.compile(
+    r"(?a)(?:\[([\da-fA-F:.]+)\]|(?:[\w\-.~!$&'()*+,;=]|%[\da-fA-F]{2})*)(?::\d*)?"
+)
+
+
+def is_enough(received: bytes) -> bool:
+    """Return whether this can be answered: it has a head, or can't become one."""
+    if is_ended(received):
+        return True
+    try:
+        check_beginning(received)
+        return False
+    except Refused:
+        return True
+
+
+def is_ended(received: bytes) -> bool:
+    """Return whether the empty line has come that ends a head."""
+    asked = received.lstrip(b"\r\n")
+    return asked.rfind(b"\n\r\n") != -1 or asked.rfind(b"\n\n") != -1
+
+
+def start_line(received: bytes) -> bytes:
+    """Return the first line that isn't empty, as far as it has come."""
+    return received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
+
+
+@functools.lru_cache(maxsize=4)  # browsers send the same head again and again
+def parse(received: bytes) -> Request:
+    """Return the request that these bytes begin with, or raise Refused."""
+    head = HEAD.match(received, 0, HEAD_LIMIT)
+    if not head or not head["empty"] or len(start_line(received)) > START_LINE_LIMIT:
+        check_beginning(received)
+        raise Refused(BAD_REQUEST, wrong_line(received[head.end() if head else 0 :]))
+    method, version = head["method"].decode(), head["version"].decode()
+    if not version.startswith("1."):
+        raise Refused("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here")
+    fields = read_fields(head["fields"].decode("latin-1"))
+    check_host(version, fields)
+    check_framing(version, fields)
+    if method in OTHER_METHODS:
+        why = "only GET and HEAD work here"
+        raise Refused("405 Method Not Allowed", why, "Allow: GET, HEAD")
+    if method not in ("GET", "HEAD"):
+        raise Refused("501 Not Implemented", f"{shown(method)} is no method known here")
+    path, query = read_target(head["target"].decode("utf-8", "replace"))
+    # It is remembered, so no page may change its fields.
+    return Request(method, path, query, MappingProxyType(fields))
+
+
+def read_fields(lines: str) -> dict[str, str]:
+    """Return values by lower-case names; several are joined by commas (9110 5.3)."""
+    fields: dict[str, str] = {}
+    for line in lines.split("\n")[:-1]:  # splitlines would split at byte 0x85, too
+        name, _, value = line.partition(":")
+        name = name.lower()
+        value = value.strip(" \t\r")
+        if name in fields:
+            value = f"{fields[name]}, {value}"
+        fields[name] = value
+    return fields
+
+
+def check_host(version: str, fields: dict[str, str]) -> None:
+    """Raise Refused unless there is one Host, and a good one (9112 3.2)."""
+    if "host" not in fields and version != "1.0":
+        raise Refused(BAD_REQUEST, "HTTP/1.1 needs a Host field, such as Host: a.org")
+    host = fields.get("host", "")
+    if ", " in host:
+        raise Refused(BAD_REQUEST, f"there must be one Host, and not {shown(host)}")
+    if not is_host(host):
+        raise Refused(BAD_REQUEST, f"Host is a name or address, not {shown(host)}")
+
+
+def is_host(text: str) -> bool:
+    """Return whether this is a host, maybe with a port (9110 7.2)."""
+    host = HOST.fullmatch(text)
+    try:
+        if host and host[1]:
+            socket.inet_pton(socket.AF_INET6, host[1])
+        return host is not None
     except OSError:  # no IPv6 address
         return False
 
 
-@functools.lru_cache(maxsize=4)  # Date: 9110 6.6.1; time, status and size are for the log
-def dated(response: bytes, head_only: bool, second: int) -> tuple[bytes, str, str]:
-    end = response.index(b"\r\n\r\n") + 4
-    response = response[:end] if head_only else response
-    result = f"{response[9:12].decode()} {len(response) - end}"
-    date = email.utils.formatdate(second, usegmt=True)
-    _, day, month, year, clock, _ = date.split()
-    response = response.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode(), 1)
-    return response, f"{day}/{month}/{year}:{clock} +0000", result
+def check_framing(version: str, fields: dict[str, str]) -> None:
+    """Raise Refused unless it is clear where a body would end (9112 6.3)."""
+    length, *others = fields.get("content-length", "0").split(", ")
+    if any(other != length for other in others):
+        raise Refused(BAD_REQUEST, "there are two Content-Lengths, and they differ")
+    if not length.isdecimal():
+        raise Refused(BAD_REQUEST, f"Content-Length is a number, not {shown(length)}")
+    if "transfer-encoding" not in fields:
+        return
+    coding = fields["transfer-encoding"].lower()
+    if "content-length" in fields or version == "1.0":
+        why = "Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0"
+        raise Refused(BAD_REQUEST, why)
+    *others, last = [each.strip(" \t") for each in coding.strip(", \t").split(",")]
+    if last != "chunked" or last in others:
+        raise Refused(BAD_REQUEST, f"chunked comes last, and once, not {shown(coding)}")
+    if others:
+        raise Refused("501 Not Implemented", f"{shown(coding)} is more than chunked")
 
 
-def log(address: tuple[object, ...], when: str, asked: bytes, result: str, response: bytes) -> None:
-    """Write a line in the Common Log Format; first both heads, if response is given."""
-    if asked.startswith(b"\x16"):
-        write(sys.stderr, "That was TLS: open http://, not https://\n")
-    for mark, message in ((">", asked), ("<", response)) if response else ():
-        for each in re.split(rb"\n\r?\n", message, maxsplit=1)[0].splitlines():
-            write(sys.stdout, f"{mark} {escaped(each)}\n")
-    line = escaped(asked[:START_LINE_LIMIT].partition(b"\n")[0].rstrip(b"\r")).replace('"', r"\x22")
-    write(sys.stdout, f'{address[0] if address else "-"} - - [{when}] "{line}" {result}\n')
+def read_target(target: str) -> tuple[str, str]:
+    """Return path, unescaped, and query, or raise Refused (9112 3.2)."""
+    absolute = ABSOLUTE_FORM.match(target)
+    if absolute and is_host(absolute[1]):
+        target = "/" + target[absolute.end() :]
+    path, _, query = target.partition("?")
+    if "#" in target:
+        raise Refused(BAD_REQUEST, "a # and what follows it are not for the server")
+    if not path.startswith("/"):
+        raise Refused(BAD_REQUEST, f"no / or http:// and a host begins {shown(target)}")
+    if WRONG_ESCAPE.search(path):
+        raise Refused(BAD_REQUEST, f"two hexadecimal digits follow a %: {shown(path)}")
+    if not PATH.fullmatch(path):
+        raise Refused(BAD_REQUEST, f"this path has a byte to be escaped: {shown(path)}")
+    return urllib.parse.unquote(path), query
 
 
-def write(stream: TextIO, text: str) -> None:  # at once; if it can't be, it costs no response
-    try:
-        try:
-            os.write(stream.fileno(), text.encode())
-        except (AttributeError, ValueError):  # no descriptor: IDLE, or a notebook
-            stream.write(text)
-    except (AttributeError, OSError, ValueError):  # closed, or full
-        pass
+def check_beginning(received: bytes) -> None:
+    """Raise Refused if this can't become a head, whatever follows."""
+    asked = received[:HEAD_LIMIT].lstrip(b"\r\n")
+    line = start_line(asked)
+    if asked and not re.match(TOKEN, asked):
+        why = f"no request begins with {shown(asked[:1])}: open http://, not https://"
+        raise Refused(BAD_REQUEST, why)
+    if len(line) > START_LINE_LIMIT:
+        raise Refused("414 URI Too Long", "the start line is over 8 KiB")
+    if b"\n" in asked and not re.match(REQUEST_LINE, asked):
+        raise Refused(BAD_REQUEST, wrong_start_line(line))
+    if len(received) >= HEAD_LIMIT and not is_ended(asked):
+        raise Refused("431 Request Header Fields Too Large", "the head is over 64 KiB")
+
+
+def wrong_start_line(line: bytes) -> str:
+    """Return what is wrong with a start line (9112 3)."""
+    form = "a start line is METHOD, blank, target, blank, HTTP/1.1"
+    parts = line.split(b" ")
+    if b"" in parts:
+        return f"there is a blank too many: {form}"
+    if len(parts) < 3:
+        return f"target or version is missing: {form}"
+    return f"{form}, and not {shown(line)}"
+
+
+def wrong_line(rest: bytes) -> str:
+    """Return what is wrong with the line after the last good one (9112 5)."""
+    line = rest.partition(b"\n")[0].rstrip(b"\r")
+    name, colon, _ = line.partition(b":")
+    if not line:
+        return "the head isn't complete: an empty line ends it"
+    if line.startswith((b" ", b"\t")):
+        return f"a field line doesn't begin with a blank: {shown(line)}"
+    if not colon:
+        return f"this line has no colon: {shown(line)}"
+    if name.endswith((b" ", b"\t")):
+        return f"no blank stands before the colon: {shown(line)}"
+    return f"this line has a byte that no name or value has: {shown(line)}"
+
+
+def shown(sent: str | bytes) -> str:
+    """Return the beginning of what a client has sent, with nothing in it to fear."""
+    return ascii(sent[:40]).lstrip("b")
 
 
 if __name__ == "__main__":
