@@ -1,4 +1,4 @@
-"""What the tests share: a server in a process of its own, and clients down to the bytes."""
+"""What the tests share: a server in a process of its own, and clients down to bytes."""
 
 import contextlib
 import os
@@ -6,35 +6,47 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Callable, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LONG = 20.0  # seconds: the end of any wait that should be over at once
+LONG = 30.0  # seconds: the end of any wait that should be over at once
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF, REST = GET[:9], GET[9:]
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+PAGE, PICTURE = ((ROOT / name).read_bytes() for name in ("index.html", "test.jpg"))
 COVERED = any(name.startswith("COVERAGE_PROCESS") for name in os.environ)
+PYPY = sys.implementation.name == "pypy"
+RESPONSE = re.compile(
+    rb"HTTP/1\.1 (\d{3}) [A-Z][A-Za-z ]+\r\n((?:[A-Z][A-Za-z-]*: [ -~]+\r\n)+)\r\n(.*)",
+    re.DOTALL,
+)
+on_posix = unittest.skipUnless(os.name == "posix", "Windows has no such thing")
+on_linux = unittest.skipUnless(sys.platform == "linux", "only Linux has this")
 
 
 def require(*names: str) -> str:
-    """Return the path of the first of these tools that is installed, or skip the test."""
+    """Return the path of the first of these tools that is installed, or skip."""
     for name in names:
         path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
         if path:
             return path
     reason = f"{' or '.join(names)} is not installed"
-    if os.environ.get("REQUIRE_TOOLS"):  # where they should be, a skipped test is a failure
+    if os.environ.get("REQUIRE_TOOLS"):  # then a skipped test is a failure
         raise AssertionError(reason)
     raise unittest.SkipTest(reason)
 
 
 def free_port() -> int:
-    """Return a port that nobody has, and that no system hands out by itself meanwhile."""
+    """Return a port that nobody has, and that no system gives away by itself."""
     while True:
         port = random.randrange(10000, 30000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -42,18 +54,31 @@ def free_port() -> int:
             return port
 
 
-def descriptors(pid: int) -> int:
-    """Return how many descriptors a process has open, or 0 where nobody counts them."""
-    return len(os.listdir(f"/proc/{pid}/fd")) if os.path.isdir(f"/proc/{pid}/fd") else 0
+def allow(number: int) -> None:
+    """Let this process and its servers have so many descriptors, or skip the test."""
+    if os.name == "posix":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
+        except (OSError, ValueError):
+            reason = f"a process can't have {number} descriptors here"
+            raise unittest.SkipTest(reason) from None
 
 
-def memory(pid: int, kind: str) -> int:
-    """Return the KiB of memory that /proc counts as kind for a process, or 0 without /proc."""
-    status = pathlib.Path(f"/proc/{pid}/status")
-    return int(status.read_text().split(f"{kind}:")[1].split()[0]) if status.exists() else 0
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until a condition is true, and return what it gives."""
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.01)
+    raise AssertionError("this never happened")
 
 
-class Response(NamedTuple):
+class Answer(NamedTuple):
     """A response taken apart: its fields by lower-case name."""
 
     status: int
@@ -61,76 +86,110 @@ class Response(NamedTuple):
     content: bytes
 
 
-def parse(raw: bytes) -> Response:
-    """Return the one response that raw is, to the last byte; AssertionError if it isn't."""
-    head, blank, content = raw.partition(b"\r\n\r\n")
-    status_line, *lines = head.decode("latin-1").split("\r\n")
-    match = re.fullmatch(r"HTTP/1\.1 (\d{3}) [A-Z][A-Za-z ]+", status_line)
-    assert match and blank, f"not a response: {raw[:200]!r}"
-    fields: dict[str, str] = {}
-    for line in lines:
-        field = re.fullmatch(r"([A-Z][A-Za-z-]+): ([!-~](?:[ -~]*[!-~])?)", line)
-        assert field and field[1].lower() not in fields, f"not a field, or twice: {line}"
-        fields[field[1].lower()] = field[2]
-    return Response(int(match[1]), fields, content)
+def read_answer(raw: bytes) -> Answer:
+    """Return the one response that raw is, to its last byte."""
+    match = RESPONSE.fullmatch(raw)
+    if not match:
+        raise AssertionError(f"not a response: {raw[:200]!r}")
+    lines = [line.split(": ", 1) for line in match[2].decode().splitlines()]
+    fields = {name.lower(): value for name, value in lines}
+    if len(fields) < len(lines):
+        raise AssertionError(f"a field stands twice: {lines}")
+    return Answer(int(match[1]), fields, match[3])
 
 
 def read_all(client: socket.socket) -> bytes:
-    """Return all that comes until the server closes; ConnectionResetError if it resets."""
+    """Return all that comes until the server closes."""
     return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
 
-class Server(contextlib.AbstractContextManager["Server"]):
-    """server.py in a process of its own, on a free port, its log in a file."""
+def status(client: socket.socket) -> int:
+    """Return the status of what is answered."""
+    return read_answer(read_all(client)).status
 
-    def __init__(self, *arguments: str, code: str = "", folder: pathlib.Path = ROOT, **popen: Any):
-        """Start it and wait until it listens; code is Python that runs in it before main."""
-        script = [str(folder / "server.py")]
-        if code:
-            path = f"import server, socket, sys, time\n{code}\nserver.main()"
-            script = ["-c", f"import sys; sys.path.insert(0, {str(folder)!r})\n{path}"]
-        port = () if arguments and arguments[0].isdigit() else ("0",)
-        number, self.log_file = tempfile.mkstemp()
-        with open(number, "wb") as log:
-            options = {"stdout": log, "stderr": subprocess.PIPE, **popen}
-            self.process = subprocess.Popen([sys.executable, *script, *port, *arguments], **options)
-        assert self.process.stderr
-        too_late = threading.Timer(LONG, self.process.kill)
-        too_late.start()
-        self.first_line = self.process.stderr.readline().decode("ascii")
-        too_late.cancel()
-        match = re.fullmatch(r"Serving (http://(\S+):(\d+)/) \(Ctrl-C stops\)\n", self.first_line)
-        if not match:
-            self.close()
-            raise AssertionError(f"server.py did not start: {self.first_line}")
-        self.url, self.address = match[1], (match[2].strip("[]"), int(match[3]))
+
+def reset(client: socket.socket) -> None:
+    """Close a connection as a client does that crashes."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+class Server(contextlib.AbstractContextManager["Server"]):
+    """A server.py that runs on a free port, with its output in files.
+
+    Changes are names of functions in launch.py, such as "pages patience:1". Without
+    them, server.py runs as a user starts it.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        changes: str = "",
+        folder: pathlib.Path = ROOT,
+        **popen: Any,
+    ) -> None:
+        """Start it, and wait until it listens."""
+        launch = str(ROOT / "tests" / "launch.py")
+        port = [] if arguments and arguments[0].isdigit() else ["0"]
+        command = [sys.executable, launch, str(folder), changes, *port, *arguments]
+        with contextlib.ExitStack() as stack:
+            name = stack.enter_context(tempfile.TemporaryDirectory())
+            self.log_file, self.errors_file = (pathlib.Path(name, o) for o in "le")
+            log = stack.enter_context(self.log_file.open("wb"))
+            errors = stack.enter_context(self.errors_file.open("wb"))
+            options = {"stdin": subprocess.PIPE, "stdout": log, "stderr": errors}
+            self.process = subprocess.Popen(command, **{**options, **popen})
+            stack.callback(self.end)
+            until(lambda: "C stops" in self.said() or self.process.poll() is not None)
+            match = re.match(r"Serving (http://(\S+):(\d+)/) \(Ctrl", self.said())
+            if not match:
+                raise AssertionError(f"server.py did not start: {self.said()}")
+            self.url, self.address = match[1], (match[2].strip("[]"), int(match[3]))
+            self.stack = stack.pop_all()
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        """End it, and remove its files."""
+        self.stack.close()
 
-    def close(self) -> None:
-        """End the process, if it hasn't ended, and let go of its files."""
+    def end(self) -> None:
+        """End the process, if it hasn't ended."""
         if self.process.poll() is None and COVERED:  # what is killed saves no counts
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(LONG)
-        with self.process:  # it is waited for, and its pipe closed
-            self.process.kill()
-        os.unlink(self.log_file)
+        self.process.kill()
+        self.process.communicate()  # this closes its pipes, and waits
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal, and return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(LONG)
+
+    def said(self) -> str:
+        """Return what is on its standard error so far, in whole lines."""
+        text = self.errors_file.read_bytes().decode("utf-8", "replace")
+        return text[: text.rfind("\n") + 1]
+
+    def errors(self) -> str:
+        """Return the same without the line that says where it serves."""
+        return self.said().partition("\n")[2].replace("\r\n", "\n")
+
+    def log(self) -> list[str]:
+        """Return the lines logged so far."""
+        return self.log_file.read_bytes().decode("ascii").splitlines()
 
     def connect(self, sent: bytes = b"", receive_buffer: int = 0) -> socket.socket:
         """Return a connection on which sent has been sent."""
-        family, kind, _, _, place = socket.getaddrinfo(*self.address, type=socket.SOCK_STREAM)[0]
-        client = socket.socket(family, kind)
-        if receive_buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.settimeout(LONG)
-        try:
+        found = socket.getaddrinfo(*self.address, type=socket.SOCK_STREAM)
+        family, kind, _, _, place = found[0]
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(socket.socket(family, kind))
+            if receive_buffer:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            client.settimeout(LONG)
             client.connect(place)
             client.sendall(sent)
-        except OSError:
-            client.close()
-            raise
+            stack.pop_all()
         return client
 
     def ask(self, sent: bytes = GET) -> bytes:
@@ -138,17 +197,31 @@ class Server(contextlib.AbstractContextManager["Server"]):
         with self.connect(sent) as client:
             return read_all(client)
 
-    def time_get(self) -> float:
-        """Return the seconds that an honest client waits for the page."""
+    def get(self, target: str) -> Answer:
+        """Return the answer to a GET request for target."""
+        return read_answer(self.ask(f"GET {target} HTTP/1.0\r\n\r\n".encode()))
+
+    def check(self) -> float:
+        """See that the page comes, and return how long that takes."""
         began = time.monotonic()
-        assert parse(self.ask()).status == 200
+        if self.get("/").content != PAGE:
+            raise AssertionError("this isn't the page")
         return time.monotonic() - began
 
-    def kill(self) -> str:
-        """End it at once, and return what else was on standard error."""
-        (self.process.terminate if COVERED else self.process.kill)()  # killed, it saves no counts
-        return str(self.process.communicate(timeout=LONG)[1], "utf-8")
+    @contextlib.contextmanager
+    def innocent(self) -> Iterator[None]:
+        """Keep a client in mid-head beside what is done; then it gets the page."""
+        with self.connect(HALF) as client:
+            self.ask()
+            yield
+            client.sendall(REST)
+            if status(client) != 200:
+                raise AssertionError("an innocent client wasn't served")
 
-    def log(self) -> list[str]:
-        """Return the lines logged so far."""
-        return pathlib.Path(self.log_file).read_bytes().decode("ascii").splitlines()
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop the process for a while, as Ctrl-Z does; a shell lets it go on."""
+        command = ["sh", "-c", "read _; kill -CONT $0", str(self.process.pid)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE):
+            self.process.send_signal(signal.SIGSTOP)
+            yield
