@@ -115,7 +115,7 @@ ROWS: list[Row] = [
     *rows("9113 3.4", 505, "this counts first", b"%b HTTP/2.0\r\n\r\n", b"PRI * | BREW ? | GET /#"),
     *rows("9112 2.3", 400, "not an HTTP-version", NO_VERSION,
           b"HTTP/1 | HTTP/11 | HTTP/1.10 | HTTP/01.1 | HTTP/1. | HTTP/.1 | http/1.1 | HTTP/\xb2.1 | HTTP/1.x | HTTP/a.1 | HTTP/1,1 | XTTP/1.1",
-          b"HXTP/1.1 | HTXP/1.1 | HTTX/1.1 | HTTP:1.1", content=b"METHOD, blank, target"),
+          b"HXTP/1.1 | HTXP/1.1 | HTTX/1.1 | HTTP:1.1", content=b"and not"),
     # First lines that are complete, and wrong
     *rows("9112 3", 400, "no version", FIRST, b"GET | GET / | G | GET HTTP/1.1", content=b"version is missing"),
     *rows("9112 3", 400, "a blank too many", FIRST, b"GET / ", b"GET / HTTP/1.1 ", b"GET  / HTTP/1.1 | GET /  HTTP/1.1 | GET  HTTP/1.1",
