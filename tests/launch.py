@@ -300,6 +300,25 @@ def bug_in_log(name: str) -> None:
     replace(sys.stdout, fileno=fileno)
 
 
+def program(name: str) -> None:
+    """Run a program of README on a free port, and say where, as server.py does."""
+
+    def bind(usual: Any, listener: socket.socket, place: Any) -> None:
+        usual(listener, (place[0], 0))
+
+    def listen(usual: Any, listener: socket.socket, *size: int) -> None:
+        usual(listener, *size)
+        host, port = listener.getsockname()
+        line = f"Serving http://{host}:{port}/ (Ctrl-C stops)"
+        print(line, file=sys.stderr, flush=True)
+
+    wrap(socket.socket, bind)
+    wrap(socket.socket, listen)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    runpy.run_path(name, run_name="__main__")
+    sys.exit()
+
+
 def french() -> None:
     """Speak another language."""
     locale.setlocale(locale.LC_ALL, "fr_FR")
