@@ -171,13 +171,6 @@ def limit(number: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(number), int(number)))
 
 
-def file_limit(size: str) -> None:
-    """Let no file grow over this size."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
-
-
 def memory_limit(megabytes: str) -> None:
     """Let the server have not much more memory than it begins with, on Linux."""
     imported()
