@@ -14,7 +14,7 @@ import time
 import unittest
 import xml.etree.ElementTree
 
-from tests.support import GET, LONG, PAGE, PICTURE, ROOT, Server, read_all
+from tests.support import GET, LONG, PAGE, PICTURE, ROOT, Server, read_all, reset
 
 README = (ROOT / "README.md").read_text("utf-8")
 GET_PICTURE = GET.replace(b"/", b"/test.jpg", 1)
@@ -194,6 +194,7 @@ ConnectionResetError
         """A large body resets its connection, and harms nobody else."""
         second = self.start(block("into `second.py`"))
         self.check_pages(second)
+        reset(second.connect(b"GET"))
         session = r"""
 >>> ask(b"GET /nowhere HTTP/1.0\r\n\r\n")
 Nothing here has this path.
@@ -262,7 +263,8 @@ StopIteration
         _, _, *lines = table.splitlines()
         rows = [[part.strip(" `") for part in line.split("|")] for line in lines]
         asked = [f"ask({code})" for _, _, _, code, _, _ in rows]
-        asked.append(f"ask({between('404). So `', '` gets 405')})")
+        order = between("404). So `", "` gets 405")
+        asked.append(f"ask({order})")
         running = self.start_mine(block("**A bug."))
         *answers, last = type_into(ask_at(running), *asked)
         self.assertIn("HTTP/1.1 405", last)
@@ -278,7 +280,8 @@ StopIteration
         answers = "[client.recv(12) for client in clients]"
         self.check_said(three, answers)
         nine = three.replace("3", "9")
-        begin, end = "import time; began = time.monotonic()", "time.monotonic() - began"
+        begin = "import time; began = time.monotonic()"
+        end = "time.monotonic() - began"
         *_, seconds = type_into(ask_at(running), begin, nine, answers, end)
         return float(seconds)
 
