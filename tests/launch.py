@@ -9,7 +9,6 @@ import _thread
 import builtins
 import contextlib
 import errno
-import functools
 import io
 import itertools
 import locale
@@ -36,11 +35,11 @@ def main() -> None:
     if not changes:
         runpy.run_path(sys.argv[0], run_name="__main__")
         return
+    import server
+
     for change in changes.split():
         name, *values = change.split(":")
         globals()[name](*values)
-    import server
-
     server.main()
 
 
@@ -50,42 +49,49 @@ def end_with_the_tests() -> None:
     os._exit(1)
 
 
-def replace(owner: Any, **new: Any) -> None:
-    """Give an object other attributes."""
-    for name, value in new.items():
-        setattr(owner, name, value)
+def wrap(owner: Any, name: str, new: Callable[..., Any]) -> None:
+    """Call new, which gets the usual function first, in place of that one."""
+    usual = getattr(owner, name)
+    setattr(owner, name, lambda *a, **b: new(usual, *a, **b))
 
 
-def wrap(owner: Any, new: Callable[..., Any]) -> None:
-    """Let new, which gets the usual function first, take its place by the same name."""
-    usual = getattr(owner, new.__name__)
-    replace(owner, **{new.__name__: lambda *a, **b: new(usual, *a, **b)})
+def once_it_listens(action: Callable[[], None]) -> None:
+    """Call this soon after the server listens."""
 
+    def listen(usual: Any, *values: Any) -> None:
+        usual(*values)
+        threading.Timer(0.2, action).start()
 
-def imported() -> Any:
-    """Return server.py as a module; the standard library is changed before that."""
-    import server
-
-    return server
+    wrap(socket.socket, "listen", listen)
 
 
 def pages() -> None:
     """Add the pages of pages.py."""
+    import server
     from tests.pages import respond
 
-    replace(imported(), respond=respond)
+    server.respond = respond
 
 
 def no_picture() -> None:
     """Send no picture in its place."""
-    server = imported()
-    replace(server, pic_content=server.Response("200 OK", "image/jpeg", b"none"))
+    import server
+
+    server.pic_content = server.Response("200 OK", "image/jpeg", b"none")
 
 
-def patience(head: str, piece: str = "60", last: str = "0.5") -> None:
+def patience(head: float, piece: float = 60, last: float = 0.5) -> None:
     """Let clients have so many seconds."""
-    times = {"HEAD_SECONDS": head, "PIECE_SECONDS": piece, "LAST_SECONDS": last}
-    replace(imported(), **{name: float(value) for name, value in times.items()})
+    import server
+
+    server.HEAD_SECONDS = float(head)
+    server.PIECE_SECONDS = float(piece)
+    server.LAST_SECONDS = float(last)
+
+
+def hurry(times: str) -> None:
+    """Let the clock go so many times as fast."""
+    wrap(time, "monotonic", lambda usual: usual() * float(times))
 
 
 # How clients come, and what they send
@@ -96,13 +102,14 @@ def no_defer_accept() -> None:
     vars(socket).pop("TCP_DEFER_ACCEPT", None)
 
 
-def small_reads(size: str) -> None:
-    """Let requests come in pieces of so many bytes."""
+def small_reads(size: str, pause: str = "0") -> None:
+    """Let requests come in pieces of so many bytes, and each take so many seconds."""
 
     def recv(usual: Any, client: socket.socket, _: int) -> Any:
+        time.sleep(float(pause))
         return usual(client, int(size))
 
-    wrap(socket.socket, recv)
+    wrap(socket.socket, "recv", recv)
 
 
 def endless_bodies() -> None:
@@ -112,7 +119,7 @@ def endless_bodies() -> None:
         piece = usual(client, size, socket.MSG_PEEK)
         return piece if piece.startswith(b"POST") else usual(client, size)
 
-    wrap(socket.socket, recv)
+    wrap(socket.socket, "recv", recv)
 
 
 def endless_newcomers() -> None:
@@ -126,16 +133,12 @@ def endless_newcomers() -> None:
             theirs.close()
             return ours, ("", 0)
 
-    wrap(socket.socket, accept)
+    wrap(socket.socket, "accept", accept)
 
 
 def no_addresses() -> None:
     """Let accept give no address, as macOS does for a client that is gone."""
-
-    def accept(usual: Any, listener: socket.socket) -> Any:
-        return usual(listener)[0], None
-
-    wrap(socket.socket, accept)
+    wrap(socket.socket, "accept", lambda usual, listener: (usual(listener)[0], None))
 
 
 # What the system refuses, or tells
@@ -146,13 +149,12 @@ def accept_fails(*names: str) -> None:
     turns = itertools.count()
 
     def accept(usual: Any, listener: socket.socket) -> Any:
-        turn = next(turns)
-        if turn % 2:
-            number = getattr(errno, names[turn // 2 % len(names)])
-            raise OSError(number, os.strerror(number))
+        turn, fails = divmod(next(turns), 2)
+        if fails:
+            raise OSError(getattr(errno, names[turn % len(names)]), "not now")
         return usual(listener)
 
-    wrap(socket.socket, accept)
+    wrap(socket.socket, "accept", accept)
 
 
 def refuse(name: str) -> None:
@@ -161,38 +163,35 @@ def refuse(name: str) -> None:
     def call(*_: object, **__: object) -> None:
         raise OSError(errno.EAFNOSUPPORT, "not here")
 
-    replace(socket if hasattr(socket, name) else socket.socket, **{name: call})
+    setattr(socket if hasattr(socket, name) else socket.socket, name, call)
 
 
-def limit(number: str) -> None:
-    """Have no more descriptors than that."""
+def limit(number: str, kind: str = "NOFILE") -> None:
+    """Have no more than that of what the system gives, such as descriptors."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (int(number), int(number)))
+    most = int(number)
+    resource.setrlimit(getattr(resource, f"RLIMIT_{kind}"), (most, most))
 
 
 def memory_limit(megabytes: str) -> None:
     """Let the server have not much more memory than it begins with, on Linux."""
-    imported()
     statm = pathlib.Path("/proc/self/statm")
     if statm.exists() and sys.implementation.name == "cpython":
-        import resource
-
-        size = int(statm.read_text().split()[0]) * resource.getpagesize()
-        size += int(megabytes) << 20
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        used, *_ = map(int, statm.read_text().split())
+        size = used * os.sysconf("SC_PAGE_SIZE") + (int(megabytes) << 20)
+        limit(str(size), "AS")
 
 
 def few(number: str, name: str = "ValueError") -> None:
-    """Wait with a select that can hold no more than that, as on Windows."""
+    """Let nobody wait for more than that, as select can't on Windows."""
 
     def select(usual: Any, selector: Any, timeout: float) -> Any:
         if len(selector.get_map()) > int(number):
             raise getattr(builtins, name)("too many file descriptors in select()")
         return usual(selector, timeout)
 
-    wrap(selectors.SelectSelector, select)
-    replace(selectors, DefaultSelector=selectors.SelectSelector)
+    wrap(selectors.DefaultSelector, "select", select)
 
 
 def inherit(number: str) -> None:
@@ -204,9 +203,9 @@ def inherit(number: str) -> None:
 def no_descriptors() -> None:
     """Let others take all descriptors, and give them back later."""
     limit("64")
-    taken: list[int] = []
 
     def take() -> None:
+        taken = []
         with contextlib.suppress(OSError):
             while True:
                 taken.append(os.dup(0))
@@ -217,80 +216,49 @@ def no_descriptors() -> None:
     once_it_listens(take)
 
 
-def once_it_listens(action: Callable[[], None]) -> None:
-    """Call this soon after the server listens."""
-
-    def listen(usual: Any, listener: socket.socket, size: int) -> None:
-        usual(listener, size)
-        threading.Timer(0.2, action).start()
-
-    wrap(socket.socket, listen)
-
-
 def as_windows() -> None:
     """Say that this isn't a POSIX system, from the first use of a socket on."""
 
     def getaddrinfo(usual: Any, *values: Any, **named: Any) -> Any:
-        replace(os, name="nt")
+        os.name = "nt"
         return usual(*values, **named)
 
-    wrap(socket, getaddrinfo)
+    wrap(socket, "getaddrinfo", getaddrinfo)
 
 
 def tell_options() -> None:
     """Print the options that are set."""
 
-    def setsockopt(usual: Any, owner: Any, level: int, option: int, value: Any) -> None:
+    def setsockopt(usual: Any, *values: Any) -> None:
+        *_, option, value = values
         print(f"option {option} is {value}", flush=True)
-        usual(owner, level, option, value)
+        usual(*values)
 
-    wrap(socket.socket, setsockopt)
+    wrap(socket.socket, "setsockopt", setsockopt)
 
 
 def tell_names() -> None:
     """Print a line for each name that is looked up."""
     for name in dir(socket):
         if name.startswith(("gethostby", "getnameinfo", "getfqdn")):
-            replace(socket, **{name: lambda *_: print("looked up", flush=True)})
+            setattr(socket, name, lambda *_: print("looked up", flush=True))
 
 
 # Bugs, streams, and programs
 
 
-def bug_in_parse(name: str) -> None:
-    """Raise this for one path."""
+def bug_in(place: str, name: str) -> None:
+    """Raise this in a function that has got or given /bug."""
+    import server
 
-    def parse(usual: Any, received: bytes) -> Any:
-        if b"/bug" in received:
+    def call(usual: Any, *values: Any) -> Any:
+        result = usual(*values)
+        if "/bug" in repr((values, result)):
             raise getattr(builtins, name)("a bug")
-        return usual(received)
+        return result
 
-    wrap(imported(), parse)
-
-
-def bug_in_recv(name: str) -> None:
-    """Raise this while one request is received."""
-
-    def recv(usual: Any, client: socket.socket, size: int) -> Any:
-        piece = usual(client, size)
-        if b"/bug" in piece:
-            raise getattr(builtins, name)("a bug")
-        return piece
-
-    wrap(socket.socket, recv)
-
-
-def bug_in_log(name: str) -> None:
-    """Let the terminal fail for each second line."""
-    turns = itertools.cycle((False, True))
-
-    def fileno() -> int:
-        if next(turns):
-            raise getattr(builtins, name)("a bug")
-        return 1
-
-    sys.stdout = io.StringIO()
-    replace(sys.stdout, fileno=fileno)
+    owners = {"parse": server, "recv": socket.socket, "write": os}
+    wrap(owners[place], place, call)
 
 
 def program(name: str) -> None:
@@ -305,8 +273,8 @@ def program(name: str) -> None:
         line = f"Serving http://{host}:{port}/ (Ctrl-C stops)"
         print(line, file=sys.stderr, flush=True)
 
-    wrap(socket.socket, bind)
-    wrap(socket.socket, listen)
+    wrap(socket.socket, "bind", bind)
+    wrap(socket.socket, "listen", listen)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_path(name, run_name="__main__")
     sys.exit()
@@ -319,7 +287,7 @@ def french() -> None:
 
 def no_stdout() -> None:
     """Have no standard output, as pythonw has none."""
-    replace(sys, stdout=None)
+    vars(sys)["stdout"] = None
 
 
 def closed_stdout() -> None:
@@ -329,13 +297,10 @@ def closed_stdout() -> None:
 
 def idle(base: str) -> None:
     """Have streams without a descriptor, as IDLE, a notebook or a test has."""
-
-    def write(number: int, text: str) -> int:
-        return os.write(number, text.encode())
-
     for number, name in enumerate(("stdout", "stderr"), 1):
-        replace(sys, **{name: getattr(io, base)()})
-        replace(getattr(sys, name), write=functools.partial(write, number))
+        stream = getattr(io, base)()
+        stream.write = lambda text, number=number: os.write(number, text.encode())
+        setattr(sys, name, stream)
 
 
 def interrupt() -> None:
@@ -345,6 +310,8 @@ def interrupt() -> None:
 
 def twice() -> None:
     """Call main, wait for a Ctrl-C of the program's own, and call main again."""
+    import server
+
     interrupted = threading.Event()
 
     def main(usual: Any) -> None:
@@ -355,7 +322,7 @@ def twice() -> None:
         usual()
 
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    wrap(imported(), main)
+    wrap(server, "main", main)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,7 @@ on_linux = unittest.skipUnless(sys.platform == "linux", "only Linux has this")
 def require(*names: str) -> str:
     """Return the path of the first of these tools that is installed, or skip."""
     for name in names:
-        path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-        if path:
+        if path := shutil.which(name):
             return path
     reason = f"{' or '.join(names)} is not installed"
     if os.environ.get("REQUIRE_TOOLS"):  # then a skipped test is a failure
@@ -59,23 +58,21 @@ def allow(number: int) -> None:
     if os.name == "posix":
         import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (number, most))
         except (OSError, ValueError):
-            reason = f"a process can't have {number} descriptors here"
-            raise unittest.SkipTest(reason) from None
+            raise unittest.SkipTest(f"{number} descriptors are too many") from None
 
 
 def until(condition: Callable[[], Any]) -> Any:
     """Wait until a condition is true, and return what it gives."""
     end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        result = condition()
-        if result:
-            return result
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError("this never happened")
         time.sleep(0.01)
-    raise AssertionError("this never happened")
+    return result
 
 
 class Answer(NamedTuple):
@@ -129,67 +126,58 @@ class Server(contextlib.AbstractContextManager["Server"]):
         **popen: Any,
     ) -> None:
         """Start it, and wait until it listens."""
-        launch = str(ROOT / "tests" / "launch.py")
+        launch = f"{ROOT}/tests/launch.py"
         port = [] if arguments and arguments[0].isdigit() else ["0"]
         command = [sys.executable, launch, str(folder), changes, *port, *arguments]
-        with contextlib.ExitStack() as stack:
-            name = stack.enter_context(tempfile.TemporaryDirectory())
-            self.log_file, self.errors_file = (pathlib.Path(name, o) for o in "le")
-            log = stack.enter_context(self.log_file.open("wb"))
-            errors = stack.enter_context(self.errors_file.open("wb"))
-            options = {"stdin": subprocess.PIPE, "stdout": log, "stderr": errors}
-            self.process = subprocess.Popen(command, **{**options, **popen})
-            stack.callback(self.end)
-            until(lambda: "C stops" in self.said() or self.process.poll() is not None)
-            match = re.match(r"Serving (http://(\S+):(\d+)/) \(Ctrl", self.said())
-            if not match:
-                raise AssertionError(f"server.py did not start: {self.said()}")
-            self.url, self.address = match[1], (match[2].strip("[]"), int(match[3]))
-            self.stack = stack.pop_all()
+        self.folder = tempfile.TemporaryDirectory()
+        self.log_file = pathlib.Path(self.folder.name, "log")
+        self.errors_file = pathlib.Path(self.folder.name, "errors")
+        with self.log_file.open("wb") as log, self.errors_file.open("wb") as errors:
+            popen = {"stdin": subprocess.PIPE, "stdout": log, "stderr": errors, **popen}
+            self.process = subprocess.Popen(command, **popen)
+        until(lambda: "C stops" in self.said() or self.process.poll() is not None)
+        match = re.match(r"Serving (http://(\S+):(\d+)/) \(Ctrl", self.said())
+        if not match:
+            raise AssertionError(f"server.py did not start: {self.said()}")
+        self.url, self.address = match[1], (match[2].strip("[]"), int(match[3]))
 
     def __exit__(self, *_: object) -> None:
-        """End it, and remove its files."""
-        self.stack.close()
-
-    def end(self) -> None:
-        """End the process, if it hasn't ended."""
+        """End the process, if it hasn't ended, and remove its files."""
         if self.process.poll() is None and COVERED:  # what is killed saves no counts
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(LONG)
         self.process.kill()
         self.process.communicate()  # this closes its pipes, and waits
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send it a signal, and return its exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(LONG)
+        self.folder.cleanup()
 
     def said(self) -> str:
         """Return what is on its standard error so far, in whole lines."""
-        text = self.errors_file.read_bytes().decode("utf-8", "replace")
+        text = self.errors_file.read_text("utf-8", "replace")
         return text[: text.rfind("\n") + 1]
 
     def errors(self) -> str:
         """Return the same without the line that says where it serves."""
-        return self.said().partition("\n")[2].replace("\r\n", "\n")
+        return self.said().partition("\n")[2]
 
     def log(self) -> list[str]:
         """Return the lines logged so far."""
-        return self.log_file.read_bytes().decode("ascii").splitlines()
+        return self.log_file.read_text("ascii").splitlines()
 
     def connect(self, sent: bytes = b"", receive_buffer: int = 0) -> socket.socket:
         """Return a connection on which sent has been sent."""
         found = socket.getaddrinfo(*self.address, type=socket.SOCK_STREAM)
         family, kind, _, _, place = found[0]
-        with contextlib.ExitStack() as stack:
-            client = stack.enter_context(socket.socket(family, kind))
-            if receive_buffer:
+        client = socket.socket(family, kind)
+        try:
+            if receive_buffer:  # it counts from the first packet on
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             client.settimeout(LONG)
             client.connect(place)
             client.sendall(sent)
-            stack.pop_all()
+        except OSError:
+            client.close()
+            raise
         return client
 
     def ask(self, sent: bytes = GET) -> bytes:
@@ -210,12 +198,13 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
     @contextlib.contextmanager
     def innocent(self) -> Iterator[None]:
-        """Keep a client in mid-head beside what is done; then it gets the page."""
-        with self.connect(HALF) as client:
+        """Keep a slow client and a silent one; then both of them get the page."""
+        with self.connect(HALF) as slow, self.connect() as silent:
             self.ask()
             yield
-            client.sendall(REST)
-            if status(client) != 200:
+            slow.sendall(REST)
+            silent.sendall(GET)
+            if (status(slow), status(silent)) != (200, 200):
                 raise AssertionError("an innocent client wasn't served")
 
     @contextlib.contextmanager

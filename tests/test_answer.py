@@ -7,12 +7,12 @@ import select
 import socket
 import time
 import unittest
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Optional
 
 import server
 from tests.pages import WRONG
-from tests.support import GET, PAGE, PICTURE, Answer, Server, read_all, read_answer
+from tests.support import GET, PAGE, PICTURE, POST, Server, read_all, read_answer
 
 TCHAR = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BYTES = [bytes([byte]) for byte in range(256)]
@@ -143,7 +143,7 @@ ROWS: list[Row] = [
           b"GET / HTTP/1.0\n\n | GET / HTTP/1.0\r\nA:\n\r\n | GET / HTTP/1.0\nA:\r\n\n"),
     *rows("9112 5", 400, "no colon", FIELDS, b"A | A\r\nB: c | A b", content=b"no colon"),
     *rows("9112 5.1", 400, "a blank before the colon", FIELDS, b"A : a | A\t: a | Host : a", content=b"before"),
-    *rows("9112 5.2", 400, "a folded line", FIELDS, b" A: a", b"A:\r\n b | A:\r\n\tb", content=b"blank"),
+    *rows("9112 5.2", 400, "a folded line", FIELDS, b" A: a", b"A:\r\n b | A:\r\n\tb", content=b"begin with a blank"),
     *rows("9112 5", 400, "no field line", FIELDS, b": a | A(b): a | \xc4: a | A: a\r | \rA: a | A:\r\n\r"),
     *rows("9112 5", 400, "counts first", LINE, b"POST / HTTP/2.0\r\nA | GET / HTTP/1.1\r\n A: a"),
     *rows("9110 5.1", 400, "no byte of a name", FIELDS % b"A%b:", *(byte for byte in BYTES if byte not in TCHAR + b":\n")),
@@ -179,6 +179,10 @@ ROWS: list[Row] = [
 ]  # fmt: skip
 
 
+TYPES = {PAGE: "text/html; charset=utf-8", PICTURE: "image/jpeg"}
+PLAIN = "text/plain; charset=utf-8"
+
+
 def answer_to(received: bytes) -> tuple[int, bytes]:
     """Return status and content as parse and respond say them."""
     try:
@@ -198,7 +202,6 @@ class Rows(unittest.TestCase):
     """Each row of the table."""
 
     raw: ClassVar[list[bytes]]  # what the server sent for each row
-    log: ClassVar[list[str]]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -210,66 +213,46 @@ class Rows(unittest.TestCase):
                 cls.raw.append(running.ask(row.request))
                 if time.monotonic() > began + 9.0:
                     raise AssertionError(f"this should be answered at once: {row}")
-            cls.log = running.log()
 
     def named(self, row: Row) -> AbstractContextManager[Any]:
         """Name the row where something fails."""
         return self.subTest(f"{row.section}: {row.why}", request=row.request[-99:])
 
-    def check(self, row: Row, answer: Answer) -> None:
+    def check(self, row: Row, raw: bytes) -> None:
         """Check status, fields and content."""
-        status, fields, content = answer
+        status, fields, content = read_answer(raw)
         self.assertEqual(status, row.status, content[:200])
         self.assertEqual(fields["connection"], "close")
         self.assertEqual(fields.get("allow"), "GET, HEAD" if status == 405 else None)
-        kinds = {PAGE: "text/html; charset=utf-8", PICTURE: "image/jpeg"}
-        kind = kinds.get(row.content, fields["content-type"])
-        if status != 200:
-            kind = "text/plain; charset=utf-8"
-        self.assertEqual(fields["content-type"], kind)
+        kind, length = fields["content-type"], int(fields["content-length"])
+        if status == 200:
+            self.assertEqual(kind, TYPES.get(row.content, kind))
+            self.assertEqual(length, len(row.content) or length)
+        else:
+            self.assertEqual(kind, PLAIN)
         if is_head(row):
             self.assertEqual(content, b"")
-            if status == 200:
-                self.assertEqual(int(fields["content-length"]), len(row.content))
             return
-        self.assertEqual(int(fields["content-length"]), len(content))
-        if status == 200:
-            self.assertEqual(content, row.content or content)
-        else:
-            self.assertIn(row.content, content)
+        self.assertEqual(length, len(content))
+        self.assertIn(row.content, content)
+        if status != 200:
             self.assertRegex(content, rb"\A%d [A-Z][ -~]{,400}\.\n\Z" % status)
 
     def test_whole(self) -> None:
-        """Each gets its answer, and its line in the log."""
-        self.assertEqual(len(self.log), len(ROWS))
-        for row, raw, logged in zip(ROWS, self.raw, self.log):
+        """Each gets its answer."""
+        for row, raw in zip(ROWS, self.raw):
             with self.named(row):
-                answer = read_answer(raw)
-                self.check(row, answer)
-                result = f'" {row.status} {len(answer.content)}'
-                self.assertEqual(logged[-len(result) :], result)
+                self.check(row, raw)
 
     def test_the_last_byte_settles_it(self) -> None:
         """Before it nothing comes; what is sent after it changes nothing."""
         with Server() as running:
-            for at in range(0, len(ROWS), 100):
-                self.ask_in_two(running, ROWS[at : at + 100])
-
-    def ask_in_two(self, running: Server, some: list[Row]) -> None:
-        """Send the last byte of each row later than the others."""
-        with ExitStack() as stack:
-            clients = []
-            for row in some:
-                client = running.connect(row.request[:-1])
-                clients.append(stack.enter_context(client))
-            for _ in range(10):  # a long head is read in several turns
-                running.ask()
-            too_early = select.select(clients, [], [], 0)[0]
-            for row, client in zip(some, clients):
-                with self.named(row):
-                    self.assertNotIn(client, too_early)
+            for row in ROWS:
+                with self.named(row), running.connect(row.request[:-1]) as client:
+                    running.ask()
+                    self.assertEqual(select.select([client], [], [], 0)[0], [])
                     client.sendall(row.request[-1:] + b"\0\n" * 100)
-                    self.check(row, read_answer(read_all(client)))
+                    self.check(row, read_all(client))
 
     def test_byte_by_byte(self) -> None:
         """A request can come in pieces of any size."""
@@ -278,22 +261,17 @@ class Rows(unittest.TestCase):
                 for row in ROWS:
                     if len(row.request) < longest:
                         with self.named(row):
-                            self.check(row, read_answer(running.ask(row.request)))
+                            self.check(row, running.ask(row.request))
 
     def test_parse(self) -> None:
         """The functions that a program can import say the same as the server."""
+        rest = LINE % b" HTTP/1.1"
         for row in ROWS:
-            for more in (b"", b"\r\n", b"\n\n", GET, b"\0" * 100, b"x" * 70000):
+            for more in (b"", b"\r\n", b"\n\n", rest, GET, b"\0" * 100, b"x" * 70000):
                 with self.named(row):
                     status, content = answer_to(row.request + more)
                     self.assertEqual(status, row.status, more[:9])
                     self.assertIn(row.content, content)
-
-    def test_reasons(self) -> None:
-        """Each rule has its own sentence: this many differ in more than what they quote."""
-        said = {read_answer(raw).content for raw in self.raw if b" 400 " in raw[:20]}
-        quoted = re.compile(rb"'.*'|\".*\"")
-        self.assertGreaterEqual(len({quoted.sub(b"", each) for each in said}), 16)
 
     @unittest.skipUnless(H11 or os.environ.get("REQUIRE_TOOLS"), "h11 isn't installed")
     def test_h11_reads_one_response_and_then_the_end(self) -> None:
@@ -301,19 +279,17 @@ class Rows(unittest.TestCase):
         import h11
 
         for row, raw in zip(ROWS, self.raw):
-            ours = h11.Connection(our_role=h11.CLIENT)
+            ours = h11.Connection(h11.CLIENT)
             method = "HEAD" if is_head(row) else "GET"
             ours.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
             ours.send(h11.EndOfMessage())
             ours.receive_data(raw)
             ours.receive_data(b"")
-            response = event = ours.next_event()
-            while isinstance(event, (h11.Response, h11.Data)):
-                event = ours.next_event()
             with self.named(row):
-                self.assertEqual(getattr(response, "status_code", 0), row.status)
-                self.assertIsInstance(event, h11.EndOfMessage)
-                self.assertIsInstance(ours.next_event(), h11.ConnectionClosed)
+                events: Any = iter(ours.next_event, h11.ConnectionClosed())
+                response, *_, end = events
+                self.assertEqual(response.status_code, row.status)
+                self.assertIsInstance(end, h11.EndOfMessage)
 
 
 class Requests(unittest.TestCase):
@@ -321,43 +297,35 @@ class Requests(unittest.TestCase):
 
     def test_path_and_query(self) -> None:
         """A page gets its path unescaped, and the query as it is."""
-        table = {
-            b"/?": ("/", ""),
-            b"/?x?y": ("/", "x?y"),
-            b"/a%41/?b%41": ("/aA/", "b%41"),
-            b"/caf%C3%A9?name=J%C3%B6rg": ("/caf\u00e9", "name=J%C3%B6rg"),
-            b"/?\xc3\xa4\xff": ("/", "\u00e4\ufffd"),
-            b"/%2F%2f/%2541": ("////%41", ""),
-            b"/+%20": ("/+ ", ""),
-            b"http://a": ("/", ""),
-            b"http://a?/b": ("/", "/b"),
-            b"HTTP://[::1]:1/%7e/b?c": ("/~/b", "c"),
-        }
-        for target, (path, query) in table.items():
+        for target, path, query in (
+            (b"/?", "/", ""),
+            (b"/?x?y", "/", "x?y"),
+            (b"/a%41/?b%41", "/aA/", "b%41"),
+            (b"/caf%C3%A9?name=J%C3%B6rg", "/caf\u00e9", "name=J%C3%B6rg"),
+            (b"/?\xc3\xa4\xff", "/", "\u00e4\ufffd"),
+            (b"/%2F%2f/%2541", "////%41", ""),
+            (b"/+%20", "/+ ", ""),
+            (b"http://a", "/", ""),
+            (b"http://a?/b", "/", "/b"),
+            (b"HTTP://[::1]:1/%7e/b?c", "/~/b", "c"),
+        ):
             for method in ("GET", "HEAD"):
-                expected = server.Request(method, path, query, {"host": "x"})
-                request = METHOD % (method.encode() + b" " + target)
-                self.assertEqual(server.parse(request), expected)
-
-    def test_a_long_start_line_in_a_whole_head(self) -> None:
-        """One byte over 8 KiB is refused, and the rest of the head doesn't matter."""
-        with self.assertRaises(server.Refused) as caught:
-            server.parse(TARGET % (b"/" + b"a" * 8179))
-        self.assertRegex(caught.exception.args[0], "^414 ")
+                request = server.parse(METHOD % (method.encode() + b" " + target))
+                given = (request.method, request.path, request.query)
+                self.assertEqual(given, (method, path, query))
 
     def test_fields(self) -> None:
         """A page gets each value as text, and several with one name joined."""
-        table = {
-            b"A: b": {"a": "b"},
-            b"A:b \t": {"a": "b"},
-            b"User-AGENT:  \t a  b": {"user-agent": "a  b"},
-            b"A: b\r\nC: d\r\na: e": {"a": "b, e", "c": "d"},
-            b"A: b\x85Host: c\xa0": {"a": "b\x85Host: c\xa0"},
-            b"A: b\nC: \xe4:d": {"a": "b", "c": "\xe4:d"},
-        }
-        for lines, fields in table.items():
-            request = server.parse(FIELDS % lines)
-            self.assertEqual(request.fields, {"host": "x", **fields}, lines)
+        for lines, name, value in (
+            (b"A: b", "host", "x"),
+            (b"A:b \t", "a", "b"),
+            (b"User-AGENT:  \t a  b", "user-agent", "a  b"),
+            (b"A: b\r\nC: d\r\na: e", "a", "b, e"),
+            (b"A: b\x85Host: c\xa0", "a", "b\x85Host: c\xa0"),
+            (b"A: b\nC: \xe4:d", "c", "\xe4:d"),
+        ):
+            request = server.parse(FIELDS % lines + b"A: body\r\n\r\n")
+            self.assertEqual(request.fields[name], value)
 
     def test_long_heads_cost_no_time(self) -> None:
         """No request keeps a regular expression busy."""
@@ -373,9 +341,7 @@ class Requests(unittest.TestCase):
             b"\r\n" * 32000 + b"GET /\r\n",
         ):
             began = time.process_time()
-            with self.assertRaises(server.Refused) as caught:
-                server.parse(request)
-            self.assertTrue(caught.exception.args[0].startswith("400"))
+            self.assertEqual(answer_to(request)[0], 400)
             self.assertLess(time.process_time() - began, 2.0, request[:50])
 
     def test_the_end_of_a_client_in_mid_head(self) -> None:
@@ -391,45 +357,46 @@ class Requests(unittest.TestCase):
         }
         with Server() as running:
             for sent, pattern in rows.items():
-                with self.subTest(sent=sent), running.connect(sent) as client:
+                with self.subTest(sent), running.connect(sent) as client:
                     client.shutdown(socket.SHUT_WR)
                     self.assertTrue(re.fullmatch(pattern, read_all(client), re.S))
             self.assertEqual(len(running.log()), 4)
 
-    def test_a_body_can_be_sent_to_its_end(self) -> None:
-        """The answer survives what the client still sends."""
-        table = {
-            LENGTH % b"5000000": 200,
-            CODING % b"chunked": 200,
-            GET + b"more": 200,
-            (LENGTH % b"5000000").replace(b"GET", b"POST"): 405,
-            METHOD % b"BREW /": 501,
-            b"GET /\r\n": 400,
-        }
-        with Server() as running:
-            for request, status in table.items():
-                with self.subTest(request), running.connect(request) as client:
-                    first = client.recv(1)
-                    for _ in range(50):
-                        client.sendall(b"x" * 100_000)
-                    answer = read_answer(first + read_all(client))
-                    self.assertEqual(answer.status, status)
 
-
-class AddedPages(unittest.TestCase):
+class Pages(unittest.TestCase):
     """What a program that replaces respond can do, and can do wrong."""
+
+    def test_what_is_still_sent(self) -> None:
+        """A response survives it: the server reads on until the client closes."""
+        rows = {  # so many pieces are sent after the first byte of the response
+            LENGTH % b"5000000": 50,
+            CODING % b"chunked": 50,
+            GET + b"more": 50,
+            POST: 50,
+            METHOD % b"BREW /": 50,
+            b"GET /\r\n": 50,
+            TARGET % b"/size?70000": 1,
+            TARGET % b"/size?150000": 1,
+            TARGET % b"/size?8000000": 1,
+        }
+        with Server(changes="pages") as running:
+            for request, number in rows.items():
+                with self.subTest(request), running.connect(request, 4096) as client:
+                    first = client.recv(1)
+                    for _ in range(number):
+                        client.sendall(b"x" * 100_000)
+                    _, fields, content = read_answer(first + read_all(client))
+                    self.assertEqual(int(fields["content-length"]), len(content))
 
     def test_a_page_made_anew(self) -> None:
         """It has its own length each time, and HEAD has that, too."""
         with Server(changes="pages") as running:
             for size in (7, 70_000, 0, 7):
-                content = running.get(f"/size?{size}").content
-                self.assertEqual(content, bytes(size))
-                head = b"HEAD /size?%d HTTP/1.0\r\n\r\n" % size
-                answer = read_answer(running.ask(head))
-                self.assertEqual(answer.fields["content-length"], str(size))
-                self.assertEqual(answer.content, b"")
-            self.assertEqual(running.errors(), "")
+                self.assertEqual(running.get(f"/size?{size}").content, bytes(size))
+                head = running.ask(b"HEAD /size?%d HTTP/1.0\r\n\r\n" % size)
+                _, fields, content = read_answer(head)
+                self.assertEqual(fields["content-length"], str(size))
+                self.assertEqual(content, b"")
 
     def test_a_page_that_refuses(self) -> None:
         """It says why as the server's own refusals do, with its fields."""
@@ -437,18 +404,17 @@ class AddedPages(unittest.TestCase):
             status, fields, content = running.get("/refuse")
             self.assertEqual(running.errors(), "")
         self.assertEqual((status, content), (418, b"418 Teapot: no coffee.\n"))
-        self.assertEqual((fields["a"], fields["c"]), ("b", "d"))
-        self.assertEqual(fields["content-type"], "text/plain; charset=utf-8")
+        told = (fields["a"], fields["c"], fields["content-type"])
+        self.assertEqual(told, ("b", "d", PLAIN))
 
     def test_what_is_no_response(self) -> None:
         """It is the page's bug, and nothing of it is sent."""
         with Server(changes="pages") as running:
             for number, wrong in enumerate(WRONG):
                 with self.subTest(wrong):
-                    answer = running.get(f"/wrong?{number}")
-                    self.assertEqual(answer.status, 500)
-                    self.assertRegex(answer.content, rb"\A500 [ -~]+: [ -~]+\.\n\Z")
+                    status, _, content = running.get(f"/wrong?{number}")
+                    self.assertEqual(status, 500)
+                    self.assertRegex(content, rb"\A500 [ -~]+: [ -~]+\.\n\Z")
             head = read_answer(running.ask(b"HEAD /wrong?0 HTTP/1.0\r\n\r\n"))
             self.assertEqual((head.status, head.content), (500, b""))
-            running.check()
             self.assertEqual(running.errors().count("Traceback "), len(WRONG) + 1)

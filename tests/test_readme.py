@@ -143,7 +143,8 @@ class Readme(unittest.TestCase):
         if os.name == "posix":  # elsewhere nobody can send this signal to one program
             with running.connect():
                 time.sleep(0.1)
-                running.stop(signal.SIGINT)
+                running.process.send_signal(signal.SIGINT)
+                running.process.wait(LONG)
 
     def test_terminals(self) -> None:
         """They show what README says."""
