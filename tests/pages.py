@@ -66,7 +66,7 @@ def page_wrong(number: str) -> Any:
 
 def page_descriptor(_: str) -> Response:
     """Tell the lowest number that is free for a file."""
-    number = os.dup(0)
+    number = os.dup(1)  # on Windows, 0 is locked while launch.py reads from it
     os.close(number)
     return text(number)
 
