@@ -177,7 +177,9 @@ def limit(number: str, kind: str = "NOFILE") -> None:
 def memory_limit(megabytes: str) -> None:
     """Let the server have not much more memory than it begins with, on Linux."""
     statm = pathlib.Path("/proc/self/statm")
-    if statm.exists() and sys.implementation.name == "cpython":
+    if sys.platform != "linux" or not statm.exists():  # Wine has a /proc, too
+        return
+    if sys.implementation.name == "cpython":
         used, *_ = map(int, statm.read_text().split())
         size = used * os.sysconf("SC_PAGE_SIZE") + (int(megabytes) << 20)
         limit(str(size), "AS")
