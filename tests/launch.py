@@ -157,6 +157,21 @@ def accept_fails(*names: str) -> None:
     wrap(socket.socket, "accept", accept)
 
 
+def room_for(number: str, name: str) -> None:
+    """Let accept fail, with this error, where so many clients are there."""
+    clients: list[socket.socket] = []
+
+    def accept(usual: Any, listener: socket.socket) -> Any:
+        clients[:] = [client for client in clients if client.fileno() != -1]
+        if len(clients) >= int(number):
+            raise OSError(getattr(errno, name), "no room")
+        client, address = usual(listener)
+        clients.append(client)
+        return client, address
+
+    wrap(socket.socket, "accept", accept)
+
+
 def refuse(name: str) -> None:
     """Let a function of the socket module, or a method of a socket, fail."""
 

@@ -133,8 +133,10 @@ class RefusedCalls(unittest.TestCase):
     def test_accept_without_room(self) -> None:
         """Some mean that others must go, who came first."""
         for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"):
-            with self.subTest(name), Server(changes=f"accept_fails:{name}") as running:
-                with running.connect(HALF) as oldest:
-                    for _ in range(4):
-                        running.check()
+            with self.subTest(name), Server(changes=f"room_for:10:{name}") as running:
+                with running.connect(HALF) as oldest, ExitStack() as stack:
+                    running.check()
+                    for _ in range(20):
+                        stack.enter_context(running.connect(HALF))
+                    running.check()
                     self.assertEqual(read_all(oldest), b"")
