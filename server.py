@@ -15,7 +15,7 @@ There are four parts: pages, the server, the log, the rules of HTTP. Who has rea
 first two has understood the server.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # type hints may name what comes later
 
 import argparse
 import contextlib
@@ -39,6 +39,7 @@ from typing import Any, Generator, Iterator, Mapping, NamedTuple, Sequence, Text
 # ---------------------------------- 1. Pages ----------------------------------
 
 
+# A NamedTuple is a tuple whose parts have names.
 class Request(NamedTuple):
     """What a client asks for; a page can look at all of it."""
 
@@ -95,20 +96,20 @@ PIECE_SECONDS = 60.0  # without any progress in sending: networks can be gone fo
 LAST_SECONDS = 0.5  # after a signal: whoever has come by then is answered
 PIECE = 64 * 1024  # bytes that are received, or sent with a head, in one piece
 
-#   the loop:        wait -> go on with who can -> accept who is new -> wait -> ...
-#                                    |                   |
+#   the loop:        wait -> go on with who can -> begin with who is new -> wait -> ...
+#
 #   a conversation:  receive ... answer, log, send ... read on ... close
 #
 # A conversation is a generator: a function that can pause. At "..." it would have to
-# wait. So it yields a pause, which says for what: its client, an event on the client's
-# socket, and a deadline. The loop lets it go on after the event or the deadline.
-Conversation = Generator[Any, None, Any]  # it yields pauses; the last Any it returns
+# wait. So it yields a pause, which says for what: the socket of its client, an event on
+# it, and a deadline. The loop lets it go on after the event or the deadline.
+Conversation = Generator[Any, None, Any]  # yields pauses, gets None, returns anything
 
 
 def main() -> None:
     """Serve whoever comes, until half a second after a signal."""
     arguments = read_arguments()
-    end = float("inf")
+    end = float("inf")  # not yet; monotonic, below, is a clock that nobody sets
 
     def stop(number: int, _: object) -> None:
         """Let the loop end soon, and a second signal end the program at once."""
@@ -117,6 +118,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)
 
     numbers = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
+    # From now on they call stop; signal.signal returns what they have called before.
     handlers = {number: signal.signal(number, stop) for number in numbers}
     room = WaitingRoom()
     try:
@@ -133,7 +135,7 @@ def main() -> None:
     finally:  # put all back, for a program that has imported this file
         room.close()
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler)  # as it was before main
 
 
 def read_arguments() -> argparse.Namespace:
@@ -159,25 +161,29 @@ def listen(address: str, port: int) -> socket.socket:
     """Return a socket that listens, or exit with one sentence."""
     listener = None
     try:
+        # SOCK_STREAM means TCP. The family tells IPv4 from IPv6.
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
         family, kind, _, _, place = found[0]
         listener = socket.socket(family, kind)
-        # Start again at once after the end; on Windows it would let two servers run.
-        with contextlib.suppress(OSError):
+        # Without this, bind may fail for a minute after the last server's end. On
+        # Windows it means something else: two servers could share a port.
+        with contextlib.suppress(OSError):  # if the system refuses, go on without
             reuse = os.name == "posix"
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
-        # Only Linux has this: let clients wait in the queue until they have asked.
+        # Only Linux has this: who has asked is accepted at once, who is silent a second
+        # later.
         with contextlib.suppress(AttributeError, OSError):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         listener.bind(place)
-        listener.listen(socket.SOMAXCONN)
-    except (OSError, ValueError) as error:
+        listener.listen(socket.SOMAXCONN)  # with as long a queue as the system allows
+    except (OSError, ValueError) as error:  # ValueError: a name that can't be one
         if listener:
             listener.close()
         sys.exit(f"Cannot use {address} port {port} ({error}): try another.")
     listener.setblocking(False)  # now accept raises BlockingIOError, and never waits
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
+    # The first ones mean all addresses, which a browser can't open.
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
     return listener
@@ -192,7 +198,8 @@ def newcomers(listener: socket.socket, room: WaitingRoom) -> Iterator[Any]:
         pass  # nobody else has come
     except OSError as error:
         # No descriptor (the number of an open file or socket) or no memory is left. Any
-        # other error means that this one client is gone already.
+        # other error means that nobody else has come, or that this one is gone already:
+        # then who is behind it in the queue comes in the next turn.
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
             room.close_oldest()
 
@@ -272,7 +279,9 @@ def write_head(response: Response) -> bytes:
     return join_head(status, content_type, len(content), tuple(fields), second)
 
 
-@functools.lru_cache(maxsize=4)  # the same page is often sent again in a second
+# lru_cache remembers the last results by their arguments: here, the same page is often
+# sent again in the same second.
+@functools.lru_cache(maxsize=4)
 def join_head(
     status: str, content_type: str, length: int, fields: tuple[str, ...], second: int
 ) -> bytes:
@@ -286,6 +295,7 @@ def join_head(
     return "\r\n".join([start, *lines, "\r\n"]).encode("ascii")
 
 
+# [ -~] is each visible character of ASCII, and the blank.
 STATUS = re.compile(r"[2-5]\d\d [ -~]+")
 FIELD = re.compile(r"[\w-]+: [ -~]+")
 
@@ -339,14 +349,14 @@ def attempt(call: Any, argument: Any, pause: Any) -> Conversation:
     """Return call(argument) as soon as it works; None if the client is late or gone."""
     while True:
         try:
-            return call(argument)
+            return call(argument)  # recv(PIECE) or send(unsent)
         except BlockingIOError:  # a blocking socket would wait now
             _, _, deadline = pause
             if time.monotonic() > deadline:
                 return None
         except OSError:
             return None
-        yield pause
+        yield pause  # and then try again
 
 
 class WaitingRoom:
@@ -368,8 +378,11 @@ class WaitingRoom:
         for key, _ in ready:
             if key.data:  # the listener has none
                 self.go_on(key.data)
+        # Whose deadline is over goes on, too. It calls recv or send once more, for it
+        # may be this program that was late. If that still can't be done, attempt gives
+        # None: a late head gets its 408, and who sends or reads on ends.
         now = time.monotonic()
-        if now > self.next_look:
+        if now > self.next_look:  # five times a second
             self.next_look = now + 0.2
             for conversation, (_, _, deadline) in list(self.pauses.items()):
                 if deadline < now:
@@ -383,7 +396,7 @@ class WaitingRoom:
         try:
             pause = next(conversation)
             client, event, _ = pause
-            self.pauses[conversation] = pause  # an old one keeps its place in the dict
+            self.pauses[conversation] = pause  # a key that is there keeps its place
             self.selector.register(client, event, conversation)  # as key.data in wait
         except StopIteration:  # it has returned: its client is closed
             self.pauses.pop(conversation, None)
@@ -398,7 +411,8 @@ class WaitingRoom:
         for conversation in oldest:
             client, _, _ = self.pauses.pop(conversation)
             self.selector.unregister(client)
-            conversation.close()  # it ends at its yield, and leaves its "with client"
+            # This raises GeneratorExit at its yield: "with client" closes the socket.
+            conversation.close()
         if not oldest:
             time.sleep(0.01)  # other programs have taken all; some may come back
 
@@ -415,8 +429,8 @@ unwritten: dict[int, bytes] = {}  # by descriptor: the rest of a line, not yet t
 
 
 def log(address: Any, received: bytes, response: Response, head: bytes) -> None:
-    """Write a line in the Common Log Format; before it both heads, if one is given."""
-    if received.startswith(b"\x16"):  # so does a browser that opens https://
+    """Write a line in the Common Log Format; before it both heads, if head is given."""
+    if received.startswith(b"\x16"):  # with this byte TLS begins
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     host = address[0] if address else "-"  # on macOS, a client that is gone has none
     _, when = dates(int(time.time()))
@@ -466,7 +480,7 @@ def write(stream: TextIO, text: str) -> None:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
     except OSError:
-        if rest is not line:  # otherwise none of it was written, and none will be
+        if rest is not line:  # it has been cut; a whole line is dropped instead
             unwritten[descriptor] = rest
 
 
@@ -477,6 +491,9 @@ HEAD_LIMIT = 64 * 1024  # bytes; a browser sends about 700
 BAD_REQUEST = "400 Bad Request"
 OTHER_METHODS = ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
 
+# The comments quote the RFCs: *(x) is x any number of times, 1*(x) at least once, [x]
+# may be left out; SP is a blank, OWS blanks and tabs, CRLF the end of a line.
+#
 # token (9110 5.6.2)
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # visible characters and bytes over 0x7f, of which a request-target consists here
