@@ -53,11 +53,12 @@ class Noise(unittest.TestCase):
         """The server answers as parse and respond say."""
         with Server() as running:
             for sent in self.noise(100):
+                if not sent[:65536].strip(b"\r\n"):
+                    continue  # empty lines alone ask for nothing
                 with self.subTest(SEED, sent=sent[:300]):
                     with running.connect(sent) as client:
                         client.shutdown(socket.SHUT_WR)
                         raw = read_all(client)
-                    if sent[:65536].strip(b"\r\n"):  # empty lines alone ask for nothing
-                        self.assertEqual(read_answer(raw).status, answer_to(sent)[0])
+                    self.assertEqual(read_answer(raw).status, answer_to(sent)[0])
             running.check()
             self.assertRegex(running.errors(), r"\A(That was TLS.*\n)*\Z")
