@@ -51,7 +51,7 @@ class Request(NamedTuple):
     @property  # request.fields is what this returns: it runs when a page asks
     def fields(self) -> dict[str, str]:
         """The values by lower-case names: request.fields["user-agent"]."""
-        _, *lines = self.head.strip(b"\r\n").splitlines()
+        _, *lines = self.head.strip(b"\r\n").splitlines()  # all but the start line
         return read_fields(lines)
 
 
@@ -114,22 +114,22 @@ PIECE = 64 * 1024  # bytes that are received, or sent with a head, in one piece
 # A conversation is a generator: a function that can pause. At "..." it would have to
 # wait. So it yields a pause, which says for what: the socket of its client, an event on
 # it, and a deadline. The loop lets it go on after the event or the deadline.
-Conversation = Generator[Any, None, Any]  # yields pauses, gets None, returns anything
+Conversation = Generator[Any, None, Any]  # yields pauses, and may return something
 
 
 def main() -> None:
     """Serve whoever comes, until half a second after a signal."""
     arguments = read_arguments()
-    end = float("inf")  # not yet; monotonic, below, is a clock that nobody sets
+    end = float("inf")  # no end yet
 
     def stop(number: int, _: object) -> None:
         """Let the loop end soon, and the same signal end the program at once."""
         nonlocal end  # that of main
-        end = time.monotonic() + LAST_SECONDS
+        end = time.monotonic() + LAST_SECONDS  # on a clock that nobody can put back
         signal.signal(number, signal.SIG_DFL)  # what it does by default
 
     numbers = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
-    # From now on they call stop; signal.signal returns what they have called before.
+    # From now on Python calls stop for them; signal.signal returns what it did before.
     handlers = {number: signal.signal(number, stop) for number in numbers}
     room = WaitingRoom()
     try:
@@ -137,12 +137,12 @@ def main() -> None:
             room.selector.register(listener, EVENT_READ)
             while time.monotonic() < end:
                 try:
-                    room.wait()  # for all clients at once
-                    for client, address in newcomers(listener, room):
+                    room.wait()  # for all clients at once, and for new ones
+                    for client, address in newcomers(listener, room):  # maybe for none
                         # This makes the conversation; go_on runs it to its first pause.
                         room.go_on(converse(client, address, arguments.verbose))
-                except (MemoryError, ValueError):
-                    room.close_oldest()  # Windows' select can't hold more than 512
+                except (MemoryError, ValueError):  # of this loop, not of a conversation
+                    room.close_oldest()  # ValueError: Windows' select holds only 512
     finally:
         room.close()
         for number, handler in handlers.items():
@@ -172,7 +172,7 @@ def listen(address: str, port: int) -> socket.socket:
     """Return a socket that listens, or exit with one sentence."""
     listener = None
     try:
-        # SOCK_STREAM means TCP. The family tells IPv4 from IPv6.
+        # SOCK_STREAM means TCP; IPv4 (127.0.0.1) and IPv6 (::1) are families.
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
         family, kind, _, _, place = found[0]
         listener = socket.socket(family, kind)
@@ -194,8 +194,7 @@ def listen(address: str, port: int) -> socket.socket:
     listener.setblocking(False)  # now accept raises BlockingIOError, and never waits
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
-    # The first ones mean all addresses, which a browser can't open.
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # one for all
     write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
     return listener
 
@@ -241,7 +240,7 @@ def receive(client: socket.socket, deadline: float) -> Conversation:
     received = b""
     pause = (client, EVENT_READ, deadline)
     while True:
-        piece = yield from attempt(client.recv, PIECE, pause)
+        piece = yield from attempt(client.recv, PIECE, pause)  # client.recv(PIECE)
         received += piece or b""
         if not piece or is_enough(received) or time.monotonic() > deadline:
             return received
@@ -284,25 +283,25 @@ def write_head(response: Response) -> bytes:
     return join_head(status, content_type, len(content), tuple(fields), second)
 
 
-# lru_cache remembers the last results by their arguments: here, the same page is often
-# sent again in the same second.
+# [ -~] is each visible character of ASCII, and the blank.
+STATUS = re.compile(r"[2-5]\d\d [ -~]+")
+FIELD = re.compile(r"[\w-]+: [ -~]+")
+
+
+# lru_cache remembers the last results by their arguments, which can't be lists, for
+# lists can change. Here, the same page is often sent again in the same second.
 @functools.lru_cache(maxsize=4)
 def join_head(
     status: str, content_type: str, length: int, fields: tuple[str, ...], second: int
 ) -> bytes:
-    """Return a head; raise ValueError if one of its lines is none (9112 4 and 5)."""
+    """Return a head, or raise ValueError if a line of it is wrong (9112 4 and 5)."""
     date, _ = dates(second)
     start = f"HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {length}"
     lines = ["Content-Type: " + content_type, *fields, "Connection: close"]
     # A page may put a stranger's query into a line: a line end there would forge more.
     if not STATUS.fullmatch(status) or not all(map(FIELD.fullmatch, lines)):
         raise ValueError(f"these are no lines of a head: {[status, *lines]}")
-    return "\r\n".join([start, *lines, "\r\n"]).encode("ascii")
-
-
-# [ -~] is each visible character of ASCII, and the blank.
-STATUS = re.compile(r"[2-5]\d\d [ -~]+")
-FIELD = re.compile(r"[\w-]+: [ -~]+")
+    return "\r\n".join([start, *lines, "\r\n"]).encode("ascii")  # with the empty line
 
 
 @functools.lru_cache(maxsize=1)  # they are the same for a whole second
@@ -406,16 +405,17 @@ class WaitingRoom:
             self.pauses.pop(conversation, None)
         except Exception:  # it costs this client alone
             self.pauses.pop(conversation, None)
-            conversation.close()  # if it was register that failed, it still pauses
+            conversation.close()  # if register has failed, it pauses: see close_oldest
             show_bug()
 
     def close_oldest(self) -> None:
-        """Close the eight that came first, so that newcomers and pages have room."""
+        """Close the eight that came first: newcomers, and files of pages, need room."""
         oldest = list(itertools.islice(self.pauses, 8))
         for conversation in oldest:
             client, _, _ = self.pauses.pop(conversation)
             self.selector.unregister(client)
-            # This raises GeneratorExit at its yield: "with client" closes the socket.
+            # This raises GeneratorExit at the yield where it pauses, however deep. That
+            # is no Exception: on its way out, only "with client" acts, and closes it.
             conversation.close()
         if not oldest:
             time.sleep(0.01)  # other programs have taken all; some may come back
@@ -470,7 +470,7 @@ def escape(sent: bytes) -> str:
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Write a line at once; a rest that a full stream refuses goes before the next."""
+    """Write a line at once, and whole, or lose it; wait for a stream that waits."""
     line = text.encode()
     try:
         descriptor = stream.fileno()
@@ -481,11 +481,11 @@ def write(stream: TextIO, text: str) -> None:
     try:
         for rest in (unwritten.pop(descriptor, b""), line):
             while rest:
-                written = os.write(descriptor, rest)  # a full pipe may take less
+                written = os.write(descriptor, rest)  # bytes: it may take a part
                 rest = rest[written:]
-    except OSError:
-        if rest is not line:  # it has been cut; a whole line is dropped instead
-            unwritten[descriptor] = rest
+    except OSError:  # it is closed, or full and doesn't wait; so this line is lost,
+        if rest is not line:  # but where a part of one is out, the rest goes before the
+            unwritten[descriptor] = rest  # next, or half a line would stand in the log
 
 
 # ----------------- 4. The rules of HTTP: may be skipped at first -----------------
@@ -497,6 +497,9 @@ OTHER_METHODS = ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"
 
 # The comments quote the RFCs: *(x) is x any number of times, 1*(x) at least once, [x]
 # may be left out; SP is a blank, OWS blanks and tabs, CRLF the end of a line.
+# In the patterns, %b takes in a part that is named behind the %; (?P<name>x) is a group
+# with a name; (?i) makes small letters and capitals the same; (?a) lets \w be ASCII;
+# (?!x) means "not followed by x".
 #
 # token (9110 5.6.2)
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -507,8 +510,8 @@ REQUEST_LINE = (
 )
 # field-line = field-name ":" OWS field-value OWS (9112 5)
 FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN
-# start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2);
-# before a wrong line it stops, without the group "empty"
+# start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2); it
+# matches as many lines as are good, and only after them can the group "empty" be found
 HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*(?P<empty>\r?\n)?" % (REQUEST_LINE, FIELD_LINE))
 # the fields that the server itself needs, each behind the end of another line
 NEEDED = re.compile(rb"(?i)\n((?:host|content-length|transfer-encoding):.*)")
@@ -517,7 +520,7 @@ ABSOLUTE_FORM = re.compile(r"(?i)http://([^:/?#][^/?#]*)/?")
 # absolute-path = 1*( "/" segment ) (9110 4.1); browsers send [ ] | as they are
 PATH = re.compile(r"(?a)/[\w\-.~!$&'()*+,;=%:@/\[\]|]*")
 # Host = uri-host [ ":" port ] (9110 7.2): an IPv6 address in brackets, or a name, which
-# may be empty; (?a) lets \w be ASCII
+# may be empty
 HOST = re.compile(r"(?a)(?:\[([\da-fA-F:.]+)\]|[\w\-.~!$&'()*+,;=%]*)(?::\d*)?")
 # pct-encoded = "%" HEXDIG HEXDIG (3986 2.1), in a path or a host
 WRONG_ESCAPE = re.compile(r"%(?![\da-fA-F]{2})")
@@ -545,9 +548,9 @@ def start_line(received: bytes) -> bytes:
 @functools.lru_cache(maxsize=4)  # browsers send the same head again and again
 def parse(received: bytes) -> Request:
     """Return the request that these bytes begin with, or raise Refused."""
-    head = HEAD.match(received, 0, HEAD_LIMIT)
+    head = HEAD.match(received, 0, HEAD_LIMIT)  # from the first byte to the limit
     if not head or not head["empty"] or len(start_line(received)) > START_LINE_LIMIT:
-        check_start(received)
+        check_start(received)  # it raises, or a later line is wrong
         rest = received[head.end() : HEAD_LIMIT] if head else b""
         if b"\n" in rest:
             raise Refused(BAD_REQUEST, wrong_line(rest))
