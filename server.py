@@ -126,7 +126,7 @@ def main() -> None:
         """Let the loop end soon, and the same signal end the program at once."""
         nonlocal end  # that of main
         end = time.monotonic() + LAST_SECONDS  # on a clock that nobody can put back
-        signal.signal(number, signal.SIG_DFL)  # what it does by default
+        signal.signal(number, signal.SIG_DFL)  # the system's: an end without "finally"
 
     numbers = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
     # From now on Python calls stop for them; signal.signal returns what it did before.
@@ -141,8 +141,8 @@ def main() -> None:
                     for client, address in newcomers(listener, room):  # maybe for none
                         # This makes the conversation; go_on runs it to its first pause.
                         room.go_on(converse(client, address, arguments.verbose))
-                except (MemoryError, ValueError):  # of this loop, not of a conversation
-                    room.close_oldest()  # ValueError: Windows' select holds only 512
+                except (MemoryError, ValueError):  # of wait or accept
+                    room.close_oldest()  # ValueError: select holds 512 on Windows
     finally:
         room.close()
         for number, handler in handlers.items():
@@ -200,7 +200,7 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 def newcomers(listener: socket.socket, room: WaitingRoom) -> Iterator[Any]:
-    """Give each new client with its address; where there is no room, make some."""
+    """Give main's loop each new client with its address, or make room for the next."""
     try:
         for _ in range(100):  # then it is the turn of those that wait
             yield listener.accept()
@@ -332,7 +332,7 @@ def send(client: socket.socket, head: bytes, content: bytes) -> Conversation:
 def more_may_come(received: bytes, response: Response) -> bool:
     """Return whether bytes of the client may be left that nobody reads (9112 9.6)."""
     is_refused = not response.status.startswith("2")  # maybe before its end had come
-    is_long = len(response.content) > PIECE  # and the client may have gone on meanwhile
+    is_long = len(response.content) > PIECE  # so it may have gone on during the sending
     if is_refused or is_long:
         return True
     request = parse(received)
@@ -372,7 +372,7 @@ class WaitingRoom:
     def __init__(self) -> None:
         """Open an empty room."""
         self.selector = DefaultSelector()  # epoll, kqueue or select, as the system has
-        self.pauses: dict[Conversation, Any] = {}  # what each has yielded
+        self.pauses: dict[Conversation, Any] = {}  # what each, as a key, has yielded
         self.next_look = 0.0  # when to look at all deadlines again
 
     def wait(self) -> None:
@@ -405,7 +405,7 @@ class WaitingRoom:
             self.pauses.pop(conversation, None)
         except Exception:  # it costs this client alone
             self.pauses.pop(conversation, None)
-            conversation.close()  # if register has failed, it pauses: see close_oldest
+            conversation.close()  # it has ended, or register failed: see close_oldest
             show_bug()
 
     def close_oldest(self) -> None:
@@ -498,8 +498,8 @@ OTHER_METHODS = ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"
 # The comments quote the RFCs: *(x) is x any number of times, 1*(x) at least once, [x]
 # may be left out; SP is a blank, OWS blanks and tabs, CRLF the end of a line.
 # In the patterns, %b takes in a part that is named behind the %; (?P<name>x) is a group
-# with a name; (?i) makes small letters and capitals the same; (?a) lets \w be ASCII;
-# (?!x) means "not followed by x".
+# with a name, (?:x) one that is not kept; (?i) takes capitals for small letters; (?a)
+# lets \w be ASCII; (?!x) means "not followed by x".
 #
 # token (9110 5.6.2)
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -511,9 +511,10 @@ REQUEST_LINE = (
 # field-line = field-name ":" OWS field-value OWS (9112 5)
 FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN
 # start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2); it
-# matches as many lines as are good, and only after them can the group "empty" be found
+# matches as many lines as are good; the group "empty" is None if it doesn't come next
 HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*(?P<empty>\r?\n)?" % (REQUEST_LINE, FIELD_LINE))
-# the fields that the server itself needs, each behind the end of another line
+# the fields that the server itself needs, each behind the end of another line; findall
+# gives what is between the ( ) that are kept
 NEEDED = re.compile(rb"(?i)\n((?:host|content-length|transfer-encoding):.*)")
 # "http" "://" uri-host [ ":" port ], the beginning of an http-URI (9110 4.2.1)
 ABSOLUTE_FORM = re.compile(r"(?i)http://([^:/?#][^/?#]*)/?")
@@ -614,6 +615,7 @@ def is_host(text: str) -> bool:
 
 def check_framing(version: str, fields: dict[str, str]) -> None:
     """Raise Refused unless it is clear where a body would end (9112 6.3)."""
+    # "length" is the first of them, and "others" a list of all others that differ.
     length, *others = set(fields.get("content-length", "0").split(", "))
     if others:
         raise Refused(BAD_REQUEST, "there are two Content-Lengths, and they differ")
