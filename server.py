@@ -422,8 +422,8 @@ class WaitingRoom:
 
     def close(self) -> None:
         """Close all conversations that pause."""
-        while self.pauses:
-            self.close_oldest()
+        for conversation in self.pauses:
+            conversation.close()
         self.selector.close()
 
 
@@ -448,7 +448,11 @@ def log(address: Any, received: bytes, response: Response, head: bytes) -> None:
 
 def show_bug() -> None:
     """Write the traceback of the exception that is handled to standard error."""
-    for line in traceback.format_exc().splitlines():  # it may quote what a client sent
+    try:
+        lines = traceback.format_exc().splitlines()
+    except Exception:  # it asks a page's objects, which may have bugs, too
+        lines = ["This is a bug whose traceback can't be made."]
+    for line in lines:  # it may quote what a client has sent
         write(sys.stderr, escape(line.encode("utf-8", "replace")) + "\n")
 
 
@@ -578,15 +582,11 @@ def parse(received: bytes) -> Request:
 
 def read_fields(lines: list[bytes]) -> dict[str, str]:
     """Return values by lower-case names; several are joined by commas (9110 5.3)."""
-    fields: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for line in lines:
         name, _, value = line.decode("latin-1").partition(":")
-        name = name.lower()
-        value = value.strip(" \t\r")
-        if name in fields:
-            value = f"{fields[name]}, {value}"
-        fields[name] = value
-    return fields
+        values.setdefault(name.lower(), []).append(value.strip(" \t\r"))
+    return {name: ", ".join(several) for name, several in values.items()}
 
 
 def check_host(version: str, fields: dict[str, str]) -> None:

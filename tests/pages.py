@@ -54,6 +54,23 @@ def page_bug(name: str) -> Response:
     raise getattr(builtins, name)("a bug")
 
 
+class Odd(NameError):
+    """A bug that has a bug itself: Python can't even make its traceback."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise another exception than Python expects."""
+        raise KeyError(name)
+
+    def occur(self) -> None:
+        """Raise it where Python looks for names that are like its own."""
+        raise self
+
+
+def page_odd(_: str) -> None:
+    """Raise an odd bug."""
+    Odd("a bug", name="titel").occur()
+
+
 def page_refuse(_: str) -> Response:
     """Refuse, with a status and fields of its own."""
     raise Refused("418 Teapot", "no coffee", "A: b", "C: d")

@@ -36,6 +36,12 @@ class Bugs(unittest.TestCase):
             shown = re.findall(r"^(\w+): '?a bug'?$", running.errors(), re.MULTILINE)
         self.assertEqual(shown, [bug.__name__ for bug in BUGS])
 
+    def test_that_cannot_be_shown(self) -> None:
+        """It costs nobody else anything, either."""
+        with Server(changes="pages") as running, running.innocent():
+            self.assertEqual(running.get("/odd").status, 500)
+            self.assertRegex(running.errors(), "bug")
+
     def test_in_the_server(self) -> None:
         """Only where nothing has come yet the connection is closed without a word."""
         for place in ("parse", "write", "recv"):
@@ -51,7 +57,9 @@ class Bugs(unittest.TestCase):
     def test_the_end_in_a_page(self) -> None:
         """Who calls sys.exit means it."""
         with Server(changes="pages") as running, running.connect(HALF):
-            with running.connect(b"GET /bug?SystemExit HTTP/1.0\r\n\r\n"):
+            with running.connect(b"GET /bug?SystemExit HTTP") as client:
+                running.ask()
+                client.sendall(b"/1.0\r\n\r\n")
                 self.assertEqual(running.process.wait(LONG), 1)
             self.assertEqual(running.errors(), "a bug\n")
 
