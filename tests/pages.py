@@ -61,14 +61,11 @@ class Odd(NameError):
         """Raise another exception than Python expects."""
         raise KeyError(name)
 
-    def occur(self) -> None:
-        """Raise it where Python looks for names that are like its own."""
-        raise self
-
 
 def page_odd(_: str) -> None:
-    """Raise an odd bug."""
-    Odd("a bug", name="titel").occur()
+    """Raise it where Python looks for names that are like its own."""
+    self = Odd("a bug", name="titel")
+    raise self
 
 
 def page_refuse(_: str) -> Response:

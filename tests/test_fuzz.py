@@ -29,7 +29,8 @@ class Noise(unittest.TestCase):
                 other = source.choice(ROWS).request[source.randrange(99) :]
                 other = other[: source.choice((1, 10, 10000))]
                 byte = source.choice(BYTES)
-                piece = source.choice((b"", b" ", b"\n", b"\r\n", byte, other, other))
+                pieces = (b"", b" ", b"\n", b"\r\n", byte, other, other)
+                piece = source.choice(pieces)
                 at = source.randrange(len(request) + 1)
                 request = request[:at] + piece + request[at + source.randrange(3) :]
             yield request
