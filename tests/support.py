@@ -22,6 +22,7 @@ LONG = 30.0  # seconds: the end of any wait that should be over at once
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF, REST = GET[:9], GET[9:]
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+LARGE = b"GET /size?8000000 HTTP/1.0\r\n\r\n"  # with pages.py
 PAGE, PICTURE = ((ROOT / name).read_bytes() for name in ("index.html", "test.jpg"))
 COVERED = any(name.startswith("COVERAGE_PROCESS") for name in os.environ)
 PYPY = sys.implementation.name == "pypy"

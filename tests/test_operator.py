@@ -19,6 +19,7 @@ from typing import Any
 from tests.support import (
     GET,
     HALF,
+    LARGE,
     LONG,
     ROOT,
     Server,
@@ -204,7 +205,7 @@ class Log(unittest.TestCase):
     def test_before_the_response(self) -> None:
         """The line is there when the first byte comes."""
         with Server(changes="pages") as running:
-            with running.connect(b"GET /size?8000000 HTTP/1.0\r\n\r\n", 4096) as client:
+            with running.connect(LARGE, 4096) as client:
                 client.recv(1)
                 self.assertTrue(running.log()[0].endswith(" 200 8000000"))
 

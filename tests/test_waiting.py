@@ -16,6 +16,7 @@ from typing import Any, Callable
 from tests.support import (
     GET,
     HALF,
+    LARGE,
     LONG,
     POST,
     REST,
@@ -29,7 +30,6 @@ from tests.support import (
 )
 
 QUEUE = 60  # connections that any system keeps for a server that stands still
-LARGE = b"GET /size?8000000 HTTP/1.0\r\n\r\n"
 STALLED = (b"", HALF, POST, LARGE)  # what clients send that send and read no more
 Drip = tuple[bytes, bytes, bytes]
 Dripped = tuple[bytes, float]  # what came, and the seconds
@@ -132,6 +132,11 @@ def complete_later(stand_still: Callable[[Server], Any]) -> list[int]:
 def sleep(running: Server) -> AbstractContextManager[Any]:
     """Ask for a page that takes long."""
     return running.connect(b"GET /sleep?2.5 HTTP/1.0\r\n\r\n")
+
+
+def computed(running: Server) -> float:
+    """Return how many seconds the server has computed."""
+    return float(running.get("/computed").content)
 
 
 def at_once(running: Server) -> None:
@@ -315,9 +320,9 @@ class OneAmongMany(unittest.TestCase):
         changes = "pages no_defer_accept limit:1024"
         with Server(changes=changes) as running, ExitStack() as stack:
             for number in (900, 300, 900):
-                before = float(running.get("/computed").content)
+                before = computed(running)
                 stack.enter_context(crowd(running, number, HALF))
-                spent.append(float(running.get("/computed").content) - before)
+                spent.append(computed(running) - before)
             at_once(running)
         self.assertLess(spent[2], 5 * spent[0])
 
@@ -332,10 +337,10 @@ class OneAmongMany(unittest.TestCase):
     def test_no_descriptor_and_nobody_to_close(self) -> None:
         """Whoever comes waits until other programs give some back, and so does it."""
         with Server(changes="no_descriptors pages") as running:
-            before = float(running.get("/computed").content)
+            before = computed(running)
             time.sleep(0.3)
             at_once(running)
-            spent = float(running.get("/computed").content) - before
+            spent = computed(running) - before
         self.assertLess(spent, 0.2)
 
     def test_an_idle_server_computes_nothing(self) -> None:
@@ -345,7 +350,7 @@ class OneAmongMany(unittest.TestCase):
                 running.check()
                 for client in clients:
                     client.sendall(b"more")
-                before = float(running.get("/computed").content)
+                before = computed(running)
                 time.sleep(1.0)
-                spent = float(running.get("/computed").content) - before
+                spent = computed(running) - before
         self.assertLess(spent, 0.15)
