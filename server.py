@@ -229,9 +229,10 @@ def converse(client: socket.socket, address: Any, verbose: bool) -> Conversation
         except Exception:  # a bug in log; one in a page is caught in answer
             show_bug()
             response, head = finish(received, bug_content)
-        all_sent = yield from send(client, head, response.content)
-        if all_sent and more_may_come(received, response):
-            # A close with bytes unread resets the connection: the response may be lost.
+        at_once = yield from send(client, head, response.content)
+        if not at_once or more_may_come(received, response.status):
+            # A close with bytes unread ends the connection by an error, a reset: what
+            # of the response is still on its way would be lost.
             yield from read_on(client)
 
 
@@ -313,28 +314,25 @@ def dates(second: int) -> tuple[str, str]:
 
 
 def send(client: socket.socket, head: bytes, content: bytes) -> Conversation:
-    """Send a response; return whether the client has taken all of it in time."""
-    first = head + content[:PIECE]
-    rest = memoryview(content)[PIECE:]  # a view: no slice of it is a copy
-    for unsent in (first, rest):
-        pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
+    """Send a response; return whether the client has taken it at once."""
+    pieces = 0
+    # Two parts, for head + content would copy all of a long one; a memoryview doesn't.
+    # Of each, send takes as much as the system has room for.
+    for unsent in (head + content[:PIECE], memoryview(content)[PIECE:]):
         while unsent:
+            pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
             sent = yield from attempt(client.send, unsent, pause)
             if not sent:
                 return False
             unsent = unsent[sent:]
-            pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
-            if unsent:
-                yield pause  # it is the turn of others
-    return True
+            pieces += 1
+    return pieces == 1
 
 
-def more_may_come(received: bytes, response: Response) -> bool:
+def more_may_come(received: bytes, status: str) -> bool:
     """Return whether bytes of the client may be left that nobody reads (9112 9.6)."""
-    is_refused = not response.status.startswith("2")  # maybe before its end had come
-    is_long = len(response.content) > PIECE  # so it may have gone on during the sending
-    if is_refused or is_long:
-        return True
+    if not status.startswith("2"):
+        return True  # it may have been refused before its end had come
     request = parse(received)
     return request.has_body or len(request.head) < len(received)
 
@@ -346,10 +344,10 @@ def read_on(client: socket.socket) -> Conversation:
     deadline = time.monotonic() + HEAD_SECONDS
     pause = (client, EVENT_READ, deadline)
     while True:
+        yield pause  # after each piece, too, it is the turn of others
         piece = yield from attempt(client.recv, PIECE, pause)
         if not piece or time.monotonic() > deadline:
             return
-        yield pause
 
 
 def attempt(call: Any, argument: Any, pause: Any) -> Conversation:

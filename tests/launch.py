@@ -112,6 +112,16 @@ def small_reads(size: str, pause: str = "0") -> None:
     wrap(socket.socket, "recv", recv)
 
 
+def small_buffers() -> None:
+    """Let the system take little of a response at once, as far networks do."""
+
+    def bind(usual: Any, listener: socket.socket, place: Any) -> None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        usual(listener, place)
+
+    wrap(socket.socket, "bind", bind)
+
+
 def endless_bodies() -> None:
     """Let a client send its POST again and again, faster than anybody reads."""
 

@@ -208,6 +208,16 @@ class Deadlines(unittest.TestCase):
                 with suppress(ConnectionError):
                     self.assertLess(len(read_all(late)), 8_000_000)
 
+    @on_posix
+    def test_sending_after_the_request(self) -> None:
+        """A short response, too, comes whole if it had to wait."""
+        with Server(changes="pages small_buffers") as running:
+            with crowd(running, 1, b"GET /size?30000 HTTP/1.0\r\n\r\n") as [client]:
+                time.sleep(0.3)
+                client.sendall(GET)
+                time.sleep(0.3)
+                self.assertEqual(len(read_answer(read_all(client)).content), 30_000)
+
     def ends(self, running: Server, seconds: float) -> None:
         """See that it ends this long after a signal, and not much later."""
         began = time.monotonic()
