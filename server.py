@@ -105,7 +105,7 @@ bug_content = refusal(
 HEAD_SECONDS = 10.0  # for a head to come, and for reading on after the response
 PIECE_SECONDS = 60.0  # without any progress in sending: networks can be gone for long
 LAST_SECONDS = 0.5  # after a signal: whoever has come by then is answered
-PIECE = 64 * 1024  # bytes that are received, or sent with a head, in one piece
+PIECE = 64 * 1024  # bytes: what is received at once, or sent together with a head
 
 #   the loop:        wait -> go on with who can -> begin with who is new -> wait -> ...
 #
@@ -129,7 +129,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)  # the system's: an end without "finally"
 
     numbers = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
-    # From now on Python calls stop for them; signal.signal returns what it did before.
+    # signal.signal sets what Python calls for them, and returns what was set before.
     handlers = {number: signal.signal(number, stop) for number in numbers}
     room = WaitingRoom()
     try:
@@ -141,12 +141,12 @@ def main() -> None:
                     for client, address in newcomers(listener, room):  # maybe for none
                         # This makes the conversation; go_on runs it to its first pause.
                         room.go_on(converse(client, address, arguments.verbose))
-                except (MemoryError, ValueError):  # of wait or accept
-                    room.close_oldest()  # ValueError: select holds 512 on Windows
+                except (MemoryError, ValueError):  # on Windows, 512 sockets are all
+                    room.close_oldest()  # that can be waited for: then a ValueError
     finally:
         room.close()
         for number, handler in handlers.items():
-            signal.signal(number, handler)  # as it was before main
+            signal.signal(number, handler)  # whoever imports this may have its own
 
 
 def read_arguments() -> argparse.Namespace:
@@ -194,7 +194,8 @@ def listen(address: str, port: int) -> socket.socket:
     listener.setblocking(False)  # now accept raises BlockingIOError, and never waits
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # one for all
+    # 0.0.0.0 and :: mean all addresses of this computer: show one that can be opened.
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     write(sys.stderr, f"Serving http://{host}:{port}/ (Ctrl-C stops)\n")
     return listener
 
@@ -289,8 +290,9 @@ STATUS = re.compile(r"[2-5]\d\d [ -~]+")
 FIELD = re.compile(r"[\w-]+: [ -~]+")
 
 
-# lru_cache remembers the last results by their arguments, which can't be lists, for
-# lists can change. Here, the same page is often sent again in the same second.
+# lru_cache remembers the last results by the arguments. So these can't be lists, which
+# can change, and the result depends on nothing else: here, the time is an argument.
+# The same page is often sent again in the same second.
 @functools.lru_cache(maxsize=4)
 def join_head(
     status: str, content_type: str, length: int, fields: tuple[str, ...], second: int
@@ -299,7 +301,7 @@ def join_head(
     date, _ = dates(second)
     start = f"HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {length}"
     lines = ["Content-Type: " + content_type, *fields, "Connection: close"]
-    # A page may put a stranger's query into a line: a line end there would forge more.
+    # A page may put a stranger's query into a line; line ends in it would forge fields.
     if not STATUS.fullmatch(status) or not all(map(FIELD.fullmatch, lines)):
         raise ValueError(f"these are no lines of a head: {[status, *lines]}")
     return "\r\n".join([start, *lines, "\r\n"]).encode("ascii")  # with the empty line
@@ -370,11 +372,11 @@ class WaitingRoom:
     def __init__(self) -> None:
         """Open an empty room."""
         self.selector = DefaultSelector()  # epoll, kqueue or select, as the system has
-        self.pauses: dict[Conversation, Any] = {}  # what each, as a key, has yielded
+        self.pauses: dict[Conversation, Any] = {}  # by conversation, what it yielded
         self.next_look = 0.0  # when to look at all deadlines again
 
     def wait(self) -> None:
-        """Wait until something happens; let those go on that can or are late."""
+        """Wait until something happens; let those go on who can, or who are late."""
         for key, _ in self.selector.select(0.2):  # seconds; then main looks at "end"
             if key.data:  # the listener has none
                 self.go_on(key.data)
@@ -391,7 +393,7 @@ class WaitingRoom:
 
     def go_on(self, conversation: Conversation) -> None:
         """Let a conversation go on to its next pause, or to its end."""
-        if conversation in self.pauses:
+        if conversation in self.pauses:  # so it isn't new
             client, _, _ = self.pauses[conversation]
             self.selector.unregister(client)
         try:
@@ -403,7 +405,7 @@ class WaitingRoom:
             self.pauses.pop(conversation, None)
         except Exception:  # it costs this client alone
             self.pauses.pop(conversation, None)
-            conversation.close()  # it has ended, or register failed: see close_oldest
+            conversation.close()  # if register failed: see close_oldest
             show_bug()
 
     def close_oldest(self) -> None:
@@ -413,7 +415,8 @@ class WaitingRoom:
             client, _, _ = self.pauses.pop(conversation)
             self.selector.unregister(client)
             # This raises GeneratorExit at the yield where it pauses, however deep. That
-            # is no Exception: on its way out, only "with client" acts, and closes it.
+            # isn't a kind of Exception, so no "except" of ours catches it: on its way
+            # out, only "with client" acts, and closes the client.
             conversation.close()
         if not oldest:
             time.sleep(0.01)  # other programs have taken all; some may come back
@@ -448,7 +451,7 @@ def show_bug() -> None:
     """Write the traceback of the exception that is handled to standard error."""
     try:
         lines = traceback.format_exc().splitlines()
-    except Exception:  # it asks a page's objects, which may have bugs, too
+    except Exception:  # it calls methods of a page's exception: these can have bugs
         lines = ["This is a bug whose traceback can't be made."]
     for line in lines:  # it may quote what a client has sent
         write(sys.stderr, escape(line.encode("utf-8", "replace")) + "\n")
@@ -485,9 +488,11 @@ def write(stream: TextIO, text: str) -> None:
             while rest:
                 written = os.write(descriptor, rest)  # bytes: it may take a part
                 rest = rest[written:]
-    except OSError:  # it is closed, or full and doesn't wait; so this line is lost,
-        if rest is not line:  # but where a part of one is out, the rest goes before the
-            unwritten[descriptor] = rest  # next, or half a line would stand in the log
+    except OSError:  # a closed pipe, a full disk, or a full pipe that never waits
+        # If rest is the line, nothing of it is out, and it is lost. But if a part of
+        # a line is out, the rest of it must go before the next.
+        if rest is not line:
+            unwritten[descriptor] = rest
 
 
 # ----------------- 4. The rules of HTTP: may be skipped at first -----------------
@@ -554,6 +559,7 @@ def parse(received: bytes) -> Request:
     head = HEAD.match(received, 0, HEAD_LIMIT)  # from the first byte to the limit
     if not head or not head["empty"] or len(start_line(received)) > START_LINE_LIMIT:
         check_start(received)  # it raises, or a later line is wrong
+        # head ends with its last good line; it is None while the start line is a part.
         rest = received[head.end() : HEAD_LIMIT] if head else b""
         if b"\n" in rest:
             raise Refused(BAD_REQUEST, wrong_line(rest))
@@ -613,12 +619,12 @@ def is_host(text: str) -> bool:
 
 def check_framing(version: str, fields: dict[str, str]) -> None:
     """Raise Refused unless it is clear where a body would end (9112 6.3)."""
-    # "length" is the first of them, and "others" a list of all others that differ.
-    length, *others = set(fields.get("content-length", "0").split(", "))
-    if others:
+    lengths = fields.get("content-length", "0").split(", ")  # read_fields joined them
+    if len(set(lengths)) > 1:  # a set holds equal ones once
         raise Refused(BAD_REQUEST, "there are two Content-Lengths, and they differ")
-    if not length.isdecimal():
-        raise Refused(BAD_REQUEST, f"Content-Length is a number, not {shown(length)}")
+    if not lengths[0].isdecimal():
+        why = f"Content-Length is a number, not {shown(lengths[0])}"
+        raise Refused(BAD_REQUEST, why)
     if "transfer-encoding" not in fields:
         return
     coding = fields["transfer-encoding"].lower()
