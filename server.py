@@ -18,7 +18,6 @@ first two has understood the server.
 from __future__ import annotations  # type hints may name what comes later
 
 import argparse
-import contextlib
 import email.utils
 import errno
 import functools
@@ -32,8 +31,9 @@ import sys
 import time
 import traceback
 import urllib.parse
+from contextlib import closing, suppress
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from typing import Any, Generator, Iterator, NamedTuple, Sequence, TextIO
+from typing import Any, Generator, NamedTuple, Sequence, TextIO
 
 # ---------------------------------- 1. Pages ----------------------------------
 
@@ -106,6 +106,10 @@ HEAD_SECONDS = 10.0  # for a head to come, and for reading on after the response
 PIECE_SECONDS = 60.0  # without any progress in sending: networks can be gone for long
 LAST_SECONDS = 0.5  # after a signal: whoever has come by then is answered
 PIECE = 64 * 1024  # bytes: what is received at once, or sent together with a head
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
+# What accept raises if no descriptor (the number of an open file or socket) is left, or
+# no memory. Any other error means that nobody else has come, or is gone again.
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 #   the loop:        wait -> go on with who can -> begin with who is new -> wait -> ...
 #
@@ -114,39 +118,39 @@ PIECE = 64 * 1024  # bytes: what is received at once, or sent together with a he
 # A conversation is a generator: a function that can pause. At "..." it would have to
 # wait. So it yields a pause, which says for what: the socket of its client, an event on
 # it, and a deadline. The loop lets it go on after the event or the deadline.
-Conversation = Generator[Any, None, Any]  # yields pauses, and may return something
+Conversation = Generator[Any, None, Any]  # yields pauses, gets nothing, may return
 
 
 def main() -> None:
     """Serve whoever comes, until half a second after a signal."""
     arguments = read_arguments()
+    room = WaitingRoom()
     end = float("inf")  # no end yet
 
     def stop(number: int, _: object) -> None:
-        """Let the loop end soon, and the same signal end the program at once."""
+        """Let the loop end soon; if a page hangs, the next signal ends it at once."""
         nonlocal end  # that of main
         end = time.monotonic() + LAST_SECONDS  # on a clock that nobody can put back
-        signal.signal(number, signal.SIG_DFL)  # the system's: an end without "finally"
+        signal.signal(number, signal.SIG_DFL)  # the system's: no "finally" runs then
 
-    numbers = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what kill sends
-    # signal.signal sets what Python calls for them, and returns what was set before.
-    handlers = {number: signal.signal(number, stop) for number in numbers}
-    room = WaitingRoom()
+    handlers = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
-        with listen(arguments.bind, arguments.port) as listener:
+        with closing(room), listen(arguments.bind, arguments.port) as listener:
             room.selector.register(listener, EVENT_READ)
             while time.monotonic() < end:
                 try:
                     room.wait()  # for all clients at once, and for new ones
-                    for client, address in newcomers(listener, room):  # maybe for none
-                        # This makes the conversation; go_on runs it to its first pause.
+                    for _ in range(100):  # then it is the turn of those that wait
+                        client, address = listener.accept()
                         room.go_on(converse(client, address, arguments.verbose))
-                except (MemoryError, ValueError):  # on Windows, 512 sockets are all
-                    room.close_oldest()  # that can be waited for: then a ValueError
+                except OSError as error:  # mostly BlockingIOError: nobody else has come
+                    if error.errno in NO_ROOM:
+                        room.close_oldest()
+                except (MemoryError, ValueError):  # select on Windows: over 512 sockets
+                    room.close_oldest()
     finally:
-        room.close()
         for number, handler in handlers.items():
-            signal.signal(number, handler)  # whoever imports this may have its own
+            signal.signal(number, handler)  # what it returned: what was there before
 
 
 def read_arguments() -> argparse.Namespace:
@@ -178,12 +182,12 @@ def listen(address: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind)
         # Without this, bind may fail for a minute after the last server's end. On
         # Windows it means something else: two servers could share a port.
-        with contextlib.suppress(OSError):  # if the system refuses, go on without
+        with suppress(OSError):  # if the system refuses, go on without
             reuse = os.name == "posix"
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
         # Only Linux has this: who has asked is accepted at once, who is silent a second
         # later.
-        with contextlib.suppress(AttributeError, OSError):
+        with suppress(AttributeError, OSError):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         listener.bind(place)
         listener.listen(socket.SOMAXCONN)  # with as long a queue as the system allows
@@ -200,19 +204,6 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def newcomers(listener: socket.socket, room: WaitingRoom) -> Iterator[Any]:
-    """Give main's loop each new client with its address, or make room for the next."""
-    try:
-        for _ in range(100):  # then it is the turn of those that wait
-            yield listener.accept()
-    except OSError as error:
-        # No descriptor (the number of an open file or socket) or no memory is left. Any
-        # other error means that nobody else has come, or that this one is gone already:
-        # then who is behind it in the queue comes in the next turn.
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-            room.close_oldest()
-
-
 def converse(client: socket.socket, address: Any, verbose: bool) -> Conversation:
     """Talk with one client, from its first byte to the close of its connection."""
     with client:
@@ -221,7 +212,7 @@ def converse(client: socket.socket, address: Any, verbose: bool) -> Conversation
         # "yield from" runs another generator here. Its pauses are pauses of this one,
         # and what it returns at its end is the value.
         received = yield from receive(client, deadline)
-        if not received.lstrip(b"\r\n"):
+        if not received.strip(b"\r\n"):
             return  # a spare connection of a browser: nothing to answer or to log
         is_late = time.monotonic() > deadline
         response, head = answer(received, is_late)
@@ -230,8 +221,8 @@ def converse(client: socket.socket, address: Any, verbose: bool) -> Conversation
         except Exception:  # a bug in log; one in a page is caught in answer
             show_bug()
             response, head = finish(received, bug_content)
-        at_once = yield from send(client, head, response.content)
-        if not at_once or more_may_come(received, response.status):
+        in_pieces = yield from send(client, head, response.content)
+        if in_pieces or more_may_come(received, response.status):
             # A close with bytes unread ends the connection by an error, a reset: what
             # of the response is still on its way would be lost.
             yield from read_on(client)
@@ -243,7 +234,7 @@ def receive(client: socket.socket, deadline: float) -> Conversation:
     pause = (client, EVENT_READ, deadline)
     while True:
         piece = yield from attempt(client.recv, PIECE, pause)  # client.recv(PIECE)
-        received += piece or b""
+        received += piece or b""  # None if the client is late or gone
         if not piece or is_enough(received) or time.monotonic() > deadline:
             return received
         yield pause  # after each piece it is the turn of others
@@ -316,19 +307,21 @@ def dates(second: int) -> tuple[str, str]:
 
 
 def send(client: socket.socket, head: bytes, content: bytes) -> Conversation:
-    """Send a response; return whether the client has taken it at once."""
+    """Send a response; return whether all of it is sent, in several pieces."""
     pieces = 0
     # Two parts, for head + content would copy all of a long one; a memoryview doesn't.
     # Of each, send takes as much as the system has room for.
     for unsent in (head + content[:PIECE], memoryview(content)[PIECE:]):
         while unsent:
             pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
+            if pieces:
+                yield pause  # after each piece it is the turn of others
             sent = yield from attempt(client.send, unsent, pause)
             if not sent:
                 return False
             unsent = unsent[sent:]
             pieces += 1
-    return pieces == 1
+    return pieces > 1  # in the time between them, the client may have sent more
 
 
 def more_may_come(received: bytes, status: str) -> bool:
@@ -341,15 +334,12 @@ def more_may_come(received: bytes, status: str) -> bool:
 
 def read_on(client: socket.socket) -> Conversation:
     """Say that all is sent, and read until the client closes or its time is over."""
-    with contextlib.suppress(OSError):
-        client.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + HEAD_SECONDS
-    pause = (client, EVENT_READ, deadline)
-    while True:
-        yield pause  # after each piece, too, it is the turn of others
-        piece = yield from attempt(client.recv, PIECE, pause)
-        if not piece or time.monotonic() > deadline:
-            return
+    with suppress(OSError):  # the client is gone, or late: BlockingIOError is one, too
+        client.shutdown(socket.SHUT_WR)
+        yield client, EVENT_READ, deadline
+        while client.recv(PIECE) and time.monotonic() < deadline:
+            yield client, EVENT_READ, deadline
 
 
 def attempt(call: Any, argument: Any, pause: Any) -> Conversation:
@@ -363,7 +353,7 @@ def attempt(call: Any, argument: Any, pause: Any) -> Conversation:
                 return None
         except OSError:
             return None
-        yield pause  # and then try again
+        yield pause  # only BlockingIOError leads here: wait, and try again
 
 
 class WaitingRoom:
@@ -381,8 +371,8 @@ class WaitingRoom:
             if key.data:  # the listener has none
                 self.go_on(key.data)
         # Whose deadline is over goes on, too. It calls recv or send once more, for it
-        # may be this program that was late. If that still can't be done, attempt gives
-        # None: a late head gets its 408, and who sends or reads on ends.
+        # may be this program that was late. If that still can't be done, a late head
+        # gets its 408, and sending ends, or reading on.
         now = time.monotonic()
         if now > self.next_look:  # five times a second
             self.next_look = now + 0.2
@@ -399,18 +389,18 @@ class WaitingRoom:
         try:
             pause = next(conversation)
             client, event, _ = pause
-            self.pauses[conversation] = pause  # a key that is there keeps its place
+            self.pauses[conversation] = pause  # in a dict, an old key keeps its place
             self.selector.register(client, event, conversation)  # as key.data in wait
         except StopIteration:  # it has returned: its client is closed
             self.pauses.pop(conversation, None)
         except Exception:  # it costs this client alone
             self.pauses.pop(conversation, None)
-            conversation.close()  # if register failed: see close_oldest
+            conversation.close()  # if register failed, it pauses: see close_oldest
             show_bug()
 
     def close_oldest(self) -> None:
         """Close the eight that came first: newcomers, and files of pages, need room."""
-        oldest = list(itertools.islice(self.pauses, 8))
+        oldest = list(itertools.islice(self.pauses, 8))  # not one each time, but some
         for conversation in oldest:
             client, _, _ = self.pauses.pop(conversation)
             self.selector.unregister(client)
@@ -480,7 +470,7 @@ def write(stream: TextIO, text: str) -> None:
     try:
         descriptor = stream.fileno()
     except (AttributeError, ValueError):  # there is no stream, or it is IDLE's
-        with contextlib.suppress(AttributeError, OSError, ValueError):
+        with suppress(AttributeError, OSError, ValueError):
             stream.write(text)
         return
     try:
@@ -489,8 +479,8 @@ def write(stream: TextIO, text: str) -> None:
                 written = os.write(descriptor, rest)  # bytes: it may take a part
                 rest = rest[written:]
     except OSError:  # a closed pipe, a full disk, or a full pipe that never waits
-        # If rest is the line, nothing of it is out, and it is lost. But if a part of
-        # a line is out, the rest of it must go before the next.
+        # As long as rest is the very object line, no byte of it is out, and it is lost.
+        # But if a part of a line is out, the rest of it must go before the next.
         if rest is not line:
             unwritten[descriptor] = rest
 

@@ -112,6 +112,16 @@ def small_reads(size: str, pause: str = "0") -> None:
     wrap(socket.socket, "recv", recv)
 
 
+def small_sends(size: str, pause: str) -> None:
+    """Let the system take so many bytes at once, and so many seconds each time."""
+
+    def send(usual: Any, client: socket.socket, data: bytes) -> Any:
+        time.sleep(float(pause))
+        return usual(client, data[: int(size)])
+
+    wrap(socket.socket, "send", send)
+
+
 def small_buffers() -> None:
     """Let the system take little of a response at once, as far networks do."""
 

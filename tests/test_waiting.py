@@ -27,6 +27,7 @@ from tests.support import (
     read_all,
     read_answer,
     status,
+    until,
 )
 
 QUEUE = 60  # connections that any system keeps for a server that stands still
@@ -183,9 +184,10 @@ class Deadlines(unittest.TestCase):
             self.assertEqual(running.errors(), "")
 
     def test_taking_turns(self) -> None:
-        """Neither heads nor bodies nor newcomers without end keep it from others."""
+        """Neither long heads and pages nor endless bodies and newcomers take all."""
         rows = {
             "small_reads:8:0.01": GET[:-2] + b"A: " + b"a" * 30_000,
+            "pages small_sends:2000:0.01": LARGE,
             "endless_bodies": POST,
             "endless_newcomers": POST,
         }
@@ -197,7 +199,8 @@ class Deadlines(unittest.TestCase):
     @on_posix
     def test_pieces_of_a_response(self) -> None:
         """Each has its own time: who pauses too long doesn't get the rest."""
-        with Server(changes="pages patience:0.2:1") as running:
+        with Server(changes="pages patience:60:1") as running:
+            free = running.get("/descriptor").content
             with crowd(running, 2, LARGE) as (steady, late):
                 received = b""
                 for _ in range(5):
@@ -205,6 +208,8 @@ class Deadlines(unittest.TestCase):
                     received += steady.recv(1 << 20)
                 received += read_all(steady)
                 self.assertEqual(len(read_answer(received).content), 8_000_000)
+                steady.close()
+                until(lambda: running.get("/descriptor").content == free)
                 with suppress(ConnectionError):
                     self.assertLess(len(read_all(late)), 8_000_000)
 
