@@ -261,19 +261,14 @@ def choose(received: bytes, is_late: bool) -> Response:
 
 def finish(received: bytes, response: Response) -> tuple[Response, bytes]:
     """Return a response as the request's method wants it, and its head."""
-    head = write_head(response)
+    if not isinstance(response.content, bytes):  # what is no Response has no content
+        raise TypeError("a page returns a Response, and its content is bytes")
+    status, content_type, content, fields = response
+    length, second = len(content), int(time.time())
+    head = write_head(status, content_type, length, tuple(fields), second)
     if received.lstrip(b"\r\n").startswith(b"HEAD "):
         response = response._replace(content=b"")  # the head is the same (9110 9.3.2)
     return response, head
-
-
-def write_head(response: Response) -> bytes:
-    """Return the head of a response, or raise what is wrong with the response."""
-    if not isinstance(response, Response) or not isinstance(response.content, bytes):
-        raise TypeError("a page returns a Response, and its content is bytes")
-    status, content_type, content, fields = response
-    second = int(time.time())
-    return join_head(status, content_type, len(content), tuple(fields), second)
 
 
 # [ -~] is each visible character of ASCII, and the blank.
@@ -285,7 +280,7 @@ FIELD = re.compile(r"[\w-]+: [ -~]+")
 # can change, and the result depends on nothing else: here, the time is an argument.
 # The same page is often sent again in the same second.
 @functools.lru_cache(maxsize=4)
-def join_head(
+def write_head(
     status: str, content_type: str, length: int, fields: tuple[str, ...], second: int
 ) -> bytes:
     """Return a head, or raise ValueError if a line of it is wrong (9112 4 and 5)."""
@@ -423,17 +418,17 @@ class WaitingRoom:
 unwritten: dict[int, bytes] = {}  # by descriptor: the rest of a line, not yet taken
 
 
-def log(address: Any, received: bytes, response: Response, head: bytes) -> None:
-    """Write a line in the Common Log Format; before it both heads, if head is given."""
+def log(address: Any, received: bytes, response: Response, sent: bytes) -> None:
+    """Write a line in the Common Log Format; before it both heads, if sent is one."""
     if received.startswith(b"\x16"):  # with this byte TLS begins
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     host = address[0] if address else "-"  # on macOS, a client that is gone has none
     _, when = dates(int(time.time()))
-    line = logged(start_line(received)[:START_LINE_LIMIT])
+    line = escape(start_line(received)[:START_LINE_LIMIT]).replace('"', r"\x22")
     result = f"{response.status[:3]} {len(response.content)}"
     entry = f'{host} - - [{when}] "{line}" {result}\n'
-    if head:
-        entry = mark(">", received) + mark("<", head) + entry
+    if sent:
+        entry = mark(">", received) + mark("<", sent) + entry
     write(sys.stdout, entry)
 
 
@@ -444,24 +439,18 @@ def show_bug() -> None:
     except Exception:  # it calls methods of a page's exception: these can have bugs
         lines = ["This is a bug whose traceback can't be made."]
     for line in lines:  # it may quote what a client has sent
-        write(sys.stderr, escape(line.encode("utf-8", "replace")) + "\n")
-
-
-@functools.lru_cache(maxsize=4)  # most clients ask for the same again and again
-def logged(line: bytes) -> str:
-    """Return a start line as the log shows it, between quotes."""
-    return escape(line).replace('"', r"\x22")
+        write(sys.stderr, escape(line) + "\n")
 
 
 def mark(sign: str, message: bytes) -> str:
     """Return the lines of a head as text, with a sign before each."""
-    head = re.split(rb"\n\r?\n", message.strip(b"\r\n"), maxsplit=1)[0]
+    head = END_OF_HEAD.split(message.lstrip(b"\r\n"), maxsplit=1)[0]
     return "".join(f"{sign} {escape(line)}\n" for line in head.splitlines())
 
 
-def escape(sent: bytes) -> str:
-    """Return bytes as text that can't do anything to a terminal."""
-    return repr(sent)[2:-1]  # as Python shows them, without the b and the quotes
+def escape(sent: str | bytes) -> str:
+    """Return what was sent as text that can't do anything to a terminal."""
+    return ascii(sent).lstrip("b")[1:-1]  # without quotes, and the b before bytes
 
 
 def write(stream: TextIO, text: str) -> None:
@@ -510,8 +499,9 @@ FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN
 # start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2); it
 # matches as many lines as are good; the group "empty" is None if it doesn't come next
 HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*(?P<empty>\r?\n)?" % (REQUEST_LINE, FIELD_LINE))
+END_OF_HEAD = re.compile(rb"\n\r?\n")
 # the fields that the server itself needs, each behind the end of another line; findall
-# gives what is between the ( ) that are kept
+# gives what is between the ( ) that are kept; .* takes a CR, too
 NEEDED = re.compile(rb"(?i)\n((?:host|content-length|transfer-encoding):.*)")
 # "http" "://" uri-host [ ":" port ], the beginning of an http-URI (9110 4.2.1)
 ABSOLUTE_FORM = re.compile(r"(?i)http://([^:/?#][^/?#]*)/?")
@@ -685,7 +675,7 @@ def wrong_line(rest: bytes) -> str:
 
 def shown(sent: str | bytes) -> str:
     """Return the beginning of what a client has sent, with nothing in it to fear."""
-    return ascii(sent[:40]).lstrip("b")
+    return f"'{escape(sent[:40])}'"
 
 
 if __name__ == "__main__":
