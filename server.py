@@ -514,39 +514,35 @@ HOST = re.compile(r"(?a)(?:\[([\da-fA-F:.]+)\]|[\w\-.~!$&'()*+,;=%]*)(?::\d*)?")
 WRONG_ESCAPE = re.compile(r"%(?![\da-fA-F]{2})")
 
 
+class Incomplete(Refused):
+    """Says that this is no request, but that it may become one if more comes."""
+
+
 def is_enough(received: bytes) -> bool:
     """Return whether this can be answered: it has a head, or can't become one."""
-    asked = received.lstrip(b"\r\n")
-    # The empty line is near the end of what has come: rfind is faster than "in".
-    has_head = asked.rfind(b"\n\r\n") != -1 or asked.rfind(b"\n\n") != -1
-    if has_head or len(received) >= HEAD_LIMIT:
-        return True
     try:
-        check_start(received)
-        return False
-    except Refused:
+        parse(received)
         return True
-
-
-def start_line(received: bytes) -> bytes:
-    """Return the first line that isn't empty, as far as it has come."""
-    return received.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
+    except Incomplete:
+        return False
+    except Exception:  # a refusal, or a bug: answer meets it again
+        return True
 
 
 @functools.lru_cache(maxsize=4)  # browsers send the same head again and again
 def parse(received: bytes) -> Request:
     """Return the request that these bytes begin with, or raise Refused."""
+    asked = received[:HEAD_LIMIT].lstrip(b"\r\n")
+    check_start(asked)
+    if not END_OF_HEAD.search(asked):
+        if len(received) < HEAD_LIMIT:
+            why = "the head isn't complete: an empty line ends it"
+            raise Incomplete(BAD_REQUEST, why)
+        raise Refused("431 Request Header Fields Too Large", "the head is over 64 KiB")
     head = HEAD.match(received, 0, HEAD_LIMIT)  # from the first byte to the limit
-    if not head or not head["empty"] or len(start_line(received)) > START_LINE_LIMIT:
-        check_start(received)  # it raises, or a later line is wrong
-        # head ends with its last good line; it is None while the start line is a part.
-        rest = received[head.end() : HEAD_LIMIT] if head else b""
-        if b"\n" in rest:
-            raise Refused(BAD_REQUEST, wrong_line(rest))
-        if len(received) >= HEAD_LIMIT:
-            why = "the head is over 64 KiB"
-            raise Refused("431 Request Header Fields Too Large", why)
-        raise Refused(BAD_REQUEST, "the head isn't complete: an empty line ends it")
+    if not head or not head["empty"]:
+        rest = received[head.end() :] if head else received
+        raise Refused(BAD_REQUEST, wrong_line(rest))
     method, version = head["method"].decode(), head["version"].decode()
     if not version.startswith("1."):
         raise Refused("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here")
@@ -568,7 +564,7 @@ def read_fields(lines: list[bytes]) -> dict[str, str]:
     """Return values by lower-case names; several are joined by commas (9110 5.3)."""
     values: dict[str, list[str]] = {}
     for line in lines:
-        name, _, value = line.decode("latin-1").partition(":")
+        name, _, value = line.decode("latin-1").partition(":")  # a letter for each byte
         values.setdefault(name.lower(), []).append(value.strip(" \t\r"))
     return {name: ", ".join(several) for name, several in values.items()}
 
@@ -611,6 +607,7 @@ def check_framing(version: str, fields: dict[str, str]) -> None:
     if "content-length" in fields or version == "1.0":
         why = "Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0"
         raise Refused(BAD_REQUEST, why)
+    # All but the last, and the last; commas with nothing before or behind are fine.
     *others, last = [each.strip(" \t") for each in coding.strip(", \t").split(",")]
     if last != "chunked" or last in others:
         raise Refused(BAD_REQUEST, f"chunked comes last, and once, not {shown(coding)}")
@@ -636,33 +633,41 @@ def read_target(target: str) -> tuple[str, str]:
     return urllib.parse.unquote(path), query
 
 
-def check_start(received: bytes) -> None:
-    """Raise Refused if no start line can come of this, whatever follows."""
-    asked = received[:HEAD_LIMIT].lstrip(b"\r\n")
-    line = start_line(asked)
+def start_line(received: bytes) -> bytes:
+    """Return the first line that isn't empty, as far as it has come."""
+    return first_line(received.lstrip(b"\r\n"))
+
+
+def first_line(text: bytes) -> bytes:
+    """Return what stands before the first end of a line, LF or CRLF."""
+    line = text.partition(b"\n")[0]
+    return line[:-1] if line.endswith(b"\r") else line
+
+
+def check_start(asked: bytes) -> None:
+    """Raise Refused if no start line can come of this, whatever follows (9112 3)."""
+    line = first_line(asked)
+    if re.match(REQUEST_LINE, asked) and len(line) <= START_LINE_LIMIT:
+        return
     if asked and not re.match(TOKEN, asked):
         why = f"no request begins with {shown(asked[:1])}: open http://, not https://"
         raise Refused(BAD_REQUEST, why)
     if len(line) > START_LINE_LIMIT:
         raise Refused("414 URI Too Long", "the start line is over 8 KiB")
-    if b"\n" in asked and not re.match(REQUEST_LINE, asked):
-        raise Refused(BAD_REQUEST, wrong_start_line(line))
-
-
-def wrong_start_line(line: bytes) -> str:
-    """Return what is wrong with a start line (9112 3)."""
+    if b"\n" not in asked:
+        return  # more of it may come
     form = "a start line is METHOD, blank, target, blank, HTTP/1.1"
     parts = line.split(b" ")
     if b"" in parts:
-        return f"there is a blank too many: {form}"
+        raise Refused(BAD_REQUEST, f"there is a blank too many: {form}")
     if len(parts) < 3:
-        return f"target or version is missing: {form}"
-    return f"{form}, and not {shown(line)}"
+        raise Refused(BAD_REQUEST, f"target or version is missing: {form}")
+    raise Refused(BAD_REQUEST, f"{form}, and not {shown(line)}")
 
 
 def wrong_line(rest: bytes) -> str:
     """Return what is wrong with the line after the last good one (9112 5)."""
-    line = rest.partition(b"\n")[0].rstrip(b"\r")
+    line = first_line(rest)
     name, colon, _ = line.partition(b":")
     if line.startswith((b" ", b"\t")):
         return f"a field line doesn't begin with a blank: {shown(line)}"
@@ -670,7 +675,7 @@ def wrong_line(rest: bytes) -> str:
         return f"this line has no colon: {shown(line)}"
     if name.endswith((b" ", b"\t")):
         return f"no blank stands before the colon: {shown(line)}"
-    return f"this line has a byte that no name or value has: {shown(line)}"
+    return f"no name, or a byte that no name or value has: {shown(line)}"
 
 
 def shown(sent: str | bytes) -> str:
