@@ -150,7 +150,7 @@ def main() -> None:
                     room.close_oldest()
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)  # what it returned: what was there before
+            signal.signal(number, handler)  # what it returned above: the one before
 
 
 def read_arguments() -> argparse.Namespace:
@@ -252,16 +252,16 @@ def answer(received: bytes, is_late: bool) -> tuple[Response, bytes]:
 def choose(received: bytes, is_late: bool) -> Response:
     """Return a page, or the refusal of what breaks a rule or isn't complete in time."""
     try:
-        if is_late and not is_enough(received):
-            raise Refused("408 Request Timeout", "the head took more than ten seconds")
         return respond(parse(received))
     except Refused as refused:
+        if is_late and isinstance(refused, Incomplete):
+            return refusal("408 Request Timeout", "the head took more than ten seconds")
         return refusal(*refused.args)  # what it was raised with
 
 
 def finish(received: bytes, response: Response) -> tuple[Response, bytes]:
     """Return a response as the request's method wants it, and its head."""
-    if not isinstance(response.content, bytes):  # what is no Response has no content
+    if not isinstance(response.content, bytes):  # None.content: an AttributeError
         raise TypeError("a page returns a Response, and its content is bytes")
     status, content_type, content, fields = response
     length, second = len(content), int(time.time())
@@ -304,8 +304,8 @@ def dates(second: int) -> tuple[str, str]:
 def send(client: socket.socket, head: bytes, content: bytes) -> Conversation:
     """Send a response; return whether all of it is sent, in several pieces."""
     pieces = 0
-    # Two parts, for head + content would copy all of a long one; a memoryview doesn't.
-    # Of each, send takes as much as the system has room for.
+    # Two parts, for head + content would copy all of a long one, and so would slices of
+    # it; a memoryview looks into it. Each time, send takes what there is room for.
     for unsent in (head + content[:PIECE], memoryview(content)[PIECE:]):
         while unsent:
             pause = (client, EVENT_WRITE, time.monotonic() + PIECE_SECONDS)
@@ -390,12 +390,13 @@ class WaitingRoom:
             self.pauses.pop(conversation, None)
         except Exception:  # it costs this client alone
             self.pauses.pop(conversation, None)
-            conversation.close()  # if register failed, it pauses: see close_oldest
+            conversation.close()  # if it still pauses, for register failed
             show_bug()
 
     def close_oldest(self) -> None:
         """Close the eight that came first: newcomers, and files of pages, need room."""
-        oldest = list(itertools.islice(self.pauses, 8))  # not one each time, but some
+        # With one alone, the next newcomer would leave no room for a file of its page.
+        oldest = list(itertools.islice(self.pauses, 8))
         for conversation in oldest:
             client, _, _ = self.pauses.pop(conversation)
             self.selector.unregister(client)
@@ -419,11 +420,12 @@ unwritten: dict[int, bytes] = {}  # by descriptor: the rest of a line, not yet t
 
 
 def log(address: Any, received: bytes, response: Response, sent: bytes) -> None:
-    """Write a line in the Common Log Format; before it both heads, if sent is one."""
+    """Write a line in the Common Log Format, after both heads if sent isn't empty."""
     if received.startswith(b"\x16"):  # with this byte TLS begins
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     host = address[0] if address else "-"  # on macOS, a client that is gone has none
     _, when = dates(int(time.time()))
+    # A quote of the client's would end its part of the line.
     line = escape(start_line(received)[:START_LINE_LIMIT]).replace('"', r"\x22")
     result = f"{response.status[:3]} {len(response.content)}"
     entry = f'{host} - - [{when}] "{line}" {result}\n'
@@ -444,7 +446,7 @@ def show_bug() -> None:
 
 def mark(sign: str, message: bytes) -> str:
     """Return the lines of a head as text, with a sign before each."""
-    head = END_OF_HEAD.split(message.lstrip(b"\r\n"), maxsplit=1)[0]
+    head = re.split(rb"\n\r?\n", message.strip(b"\r\n"), maxsplit=1)[0]
     return "".join(f"{sign} {escape(line)}\n" for line in head.splitlines())
 
 
@@ -496,14 +498,14 @@ REQUEST_LINE = (
 )
 # field-line = field-name ":" OWS field-value OWS (9112 5)
 FIELD_LINE = rb"%b:[\t -~\x80-\xff]*\r?\n" % TOKEN
-# start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2); it
-# matches as many lines as are good; the group "empty" is None if it doesn't come next
+# start-line CRLF *( field-line CRLF ) CRLF (9112 2.1), after empty lines (2.2); HEAD
+# matches as many lines as are good; "empty" is None if no empty line comes after them
 HEAD = re.compile(rb"(?:\r?\n)*%b(?:%b)*(?P<empty>\r?\n)?" % (REQUEST_LINE, FIELD_LINE))
-END_OF_HEAD = re.compile(rb"\n\r?\n")
 # the fields that the server itself needs, each behind the end of another line; findall
 # gives what is between the ( ) that are kept; .* takes a CR, too
 NEEDED = re.compile(rb"(?i)\n((?:host|content-length|transfer-encoding):.*)")
-# "http" "://" uri-host [ ":" port ], the beginning of an http-URI (9110 4.2.1)
+# "http" "://" uri-host [ ":" port ], the beginning of an http-URI (9110 4.2.1), and the
+# "/" behind it
 ABSOLUTE_FORM = re.compile(r"(?i)http://([^:/?#][^/?#]*)/?")
 # absolute-path = 1*( "/" segment ) (9110 4.1); browsers send [ ] | as they are
 PATH = re.compile(r"(?a)/[\w\-.~!$&'()*+,;=%:@/\[\]|]*")
@@ -515,7 +517,7 @@ WRONG_ESCAPE = re.compile(r"%(?![\da-fA-F]{2})")
 
 
 class Incomplete(Refused):
-    """Says that this is no request, but that it may become one if more comes."""
+    """Says that the head has no end yet: it can't be judged before more comes."""
 
 
 def is_enough(received: bytes) -> bool:
@@ -529,20 +531,23 @@ def is_enough(received: bytes) -> bool:
         return True
 
 
-@functools.lru_cache(maxsize=4)  # browsers send the same head again and again
+# Each request is parsed up to three times, and browsers send the same head again. A
+# Request may be remembered, for nobody can change a tuple of texts and bytes.
+@functools.lru_cache(maxsize=4)
 def parse(received: bytes) -> Request:
     """Return the request that these bytes begin with, or raise Refused."""
     asked = received[:HEAD_LIMIT].lstrip(b"\r\n")
     check_start(asked)
-    if not END_OF_HEAD.search(asked):
+    if b"\n\r\n" not in asked and b"\n\n" not in asked:
         if len(received) < HEAD_LIMIT:
             why = "the head isn't complete: an empty line ends it"
             raise Incomplete(BAD_REQUEST, why)
         raise Refused("431 Request Header Fields Too Large", "the head is over 64 KiB")
     head = HEAD.match(received, 0, HEAD_LIMIT)  # from the first byte to the limit
-    if not head or not head["empty"]:
-        rest = received[head.end() :] if head else received
-        raise Refused(BAD_REQUEST, wrong_line(rest))
+    if not head:  # what stands before the start line are not just empty lines
+        raise Refused(BAD_REQUEST, r"a lone \r stands before the start line")
+    if not head["empty"]:
+        raise Refused(BAD_REQUEST, wrong_line(received[head.end() :]))
     method, version = head["method"].decode(), head["version"].decode()
     if not version.startswith("1."):
         raise Refused("505 HTTP Version Not Supported", "only HTTP/1.x is spoken here")
@@ -574,7 +579,7 @@ def check_host(version: str, fields: dict[str, str]) -> None:
     if "host" not in fields and version != "1.0":
         raise Refused(BAD_REQUEST, "HTTP/1.1 needs a Host field, such as Host: a.org")
     host = fields.get("host", "")
-    if ", " in host:
+    if ", " in host:  # read_fields has joined several
         raise Refused(BAD_REQUEST, f"there must be one Host, and not {shown(host)}")
     if not is_host(host):
         raise Refused(BAD_REQUEST, f"Host is a name or address, not {shown(host)}")
@@ -655,7 +660,7 @@ def check_start(asked: bytes) -> None:
     if len(line) > START_LINE_LIMIT:
         raise Refused("414 URI Too Long", "the start line is over 8 KiB")
     if b"\n" not in asked:
-        return  # more of it may come
+        return  # only a whole line is judged below, and more of this one may come
     form = "a start line is METHOD, blank, target, blank, HTTP/1.1"
     parts = line.split(b" ")
     if b"" in parts:
