@@ -425,8 +425,9 @@ def log(address: Any, received: bytes, response: Response, sent: bytes) -> None:
         write(sys.stderr, "That was TLS: open http://, not https://\n")
     host = address[0] if address else "-"  # on macOS, a client that is gone has none
     _, when = dates(int(time.time()))
+    start_line = first_line(received.lstrip(b"\r\n"))[:START_LINE_LIMIT]
     # A quote of the client's would end its part of the line.
-    line = escape(start_line(received)[:START_LINE_LIMIT]).replace('"', r"\x22")
+    line = escape(start_line).replace('"', r"\x22")
     result = f"{response.status[:3]} {len(response.content)}"
     entry = f'{host} - - [{when}] "{line}" {result}\n'
     if sent:
@@ -638,11 +639,6 @@ def read_target(target: str) -> tuple[str, str]:
     return urllib.parse.unquote(path), query
 
 
-def start_line(received: bytes) -> bytes:
-    """Return the first line that isn't empty, as far as it has come."""
-    return first_line(received.lstrip(b"\r\n"))
-
-
 def first_line(text: bytes) -> bytes:
     """Return what stands before the first end of a line, LF or CRLF."""
     line = text.partition(b"\n")[0]
@@ -652,15 +648,13 @@ def first_line(text: bytes) -> bytes:
 def check_start(asked: bytes) -> None:
     """Raise Refused if no start line can come of this, whatever follows (9112 3)."""
     line = first_line(asked)
-    if re.match(REQUEST_LINE, asked) and len(line) <= START_LINE_LIMIT:
-        return
     if asked and not re.match(TOKEN, asked):
         why = f"no request begins with {shown(asked[:1])}: open http://, not https://"
         raise Refused(BAD_REQUEST, why)
     if len(line) > START_LINE_LIMIT:
         raise Refused("414 URI Too Long", "the start line is over 8 KiB")
-    if b"\n" not in asked:
-        return  # only a whole line is judged below, and more of this one may come
+    if b"\n" not in asked or re.match(REQUEST_LINE, asked):
+        return  # more of it may come, or it is right
     form = "a start line is METHOD, blank, target, blank, HTTP/1.1"
     parts = line.split(b" ")
     if b"" in parts:
