@@ -261,7 +261,7 @@ def choose(received: bytes, is_late: bool) -> Response:
 
 def finish(received: bytes, response: Response) -> tuple[Response, bytes]:
     """Return a response as the request's method wants it, and its head."""
-    if not isinstance(response.content, bytes):  # None.content: an AttributeError
+    if not isinstance(response, Response) or not isinstance(response.content, bytes):
         raise TypeError("a page returns a Response, and its content is bytes")
     status, content_type, content, fields = response
     length, second = len(content), int(time.time())

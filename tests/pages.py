@@ -4,6 +4,7 @@ import builtins
 import gc
 import os
 import time
+from collections import namedtuple
 from typing import Any
 
 from server import Refused, Request, Response
@@ -21,7 +22,9 @@ for end in ("\n", "\r\n", "\r", "\nA: b", "\r\nA: b", "\r\n\r\nA"):
     PARTS.append((f"200 OK{end}", TEXT, b""))
     PARTS.append(("200 OK", f"text/plain{end}", b""))
     PARTS.append(("200 OK", TEXT, b"", [f"A: b{end}"]))
+Lookalike = namedtuple("Lookalike", ["status", "content_type", "content", "fields"])
 WRONG = [
+    Lookalike("200 OK", TEXT, b"not a Response", ()),
     *(None, 1, "HTTP/1.1 200 OK", b"hello\r\n\r\nyou", ("200 OK", TEXT, b""), Response),
     *(Response(*parts) for parts in PARTS),
 ]
